@@ -1,0 +1,370 @@
+"""MPRNet: Multi-Stage Progressive Image Restoration (Zamir et al., CVPR 2021, arXiv 2102.02808).
+
+Written from the paper. Parameter names and shapes are those of the published checkpoints; the forward pass
+computes the same function on a cheaper schedule:
+
+* the patches of a stage are one batch, so each layer runs once a stage instead of once a patch;
+* a 1x1 convolution commutes with bilinear upsampling (whose weights sum to one), so it runs at the low resolution, and
+  features that are added afterwards are added before a single upsampling;
+* bilinear downsampling by two is the mean of 2x2 pixels.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+__all__ = ["CAB", "SAM", "ChannelAttention", "Decoder", "Encoder", "MPRNet", "ORSNet"]
+
+SIZE_MULTIPLE = 8
+"""Height and width must be multiples of this: halved once into patches and twice inside the U-Nets."""
+
+Conv = nn.Conv2d
+
+
+class Pyramid(NamedTuple):
+    """Features at full, half and quarter resolution of a stage's patches."""
+
+    level1: Tensor
+    level2: Tensor
+    level3: Tensor
+
+
+def conv(in_channels: int, out_channels: int, kernel_size: int, bias: bool = False) -> Conv:
+    """Return a convolution that keeps height and width."""
+    return nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=bias)
+
+
+def split(x: Tensor, dim: int) -> Tensor:
+    """Cut ``x`` in two along ``dim`` and stack the halves along the batch: (N, ...) becomes (2N, ...)."""
+    return torch.cat(x.chunk(2, dim), 0)
+
+
+def join(x: Tensor, dim: int) -> Tensor:
+    """Undo :func:`split`."""
+    return torch.cat(x.chunk(2, 0), dim)
+
+
+def join_pyramid(features: Pyramid, dim: int) -> Pyramid:
+    """Undo :func:`split` on every level."""
+    return Pyramid(*(join(level, dim) for level in features))
+
+
+def upsample(x: Tensor) -> Tensor:
+    """Double height and width bilinearly (pixel centres, not corners, aligned)."""
+    return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+
+
+class ChannelAttention(nn.Module):
+    """Weights in (0, 1) for every channel from its mean over the image.
+
+    The first 1x1 convolution is ``conv_du[0]``; local pooling (TLC) replaces this module's :meth:`weights`.
+    """
+
+    def __init__(self, channels: int, reduction: int, bias: bool) -> None:
+        super().__init__()
+        self.conv_du = nn.Sequential(
+            conv(channels, channels // reduction, 1, bias),
+            nn.ReLU(inplace=True),
+            conv(channels // reduction, channels, 1, bias),
+            nn.Sigmoid(),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C, H, W) to weights of shape (N, C, 1, 1)."""
+        weights: Tensor = self.conv_du(x.mean((2, 3), keepdim=True))
+        return weights
+
+
+class CAB(nn.Module):
+    """Channel attention block: two convolutions, channel attention, and a residual."""
+
+    def __init__(self, channels: int, kernel_size: int, reduction: int, bias: bool, act: nn.PReLU) -> None:
+        super().__init__()
+        self.CA = ChannelAttention(channels, reduction, bias)
+        self.body = nn.Sequential(
+            conv(channels, channels, kernel_size, bias), act, conv(channels, channels, kernel_size, bias)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C, H, W) to the same shape."""
+        features = self.body(x)
+        return torch.addcmul(x, features, self.CA(features))
+
+
+class BlockFactory(NamedTuple):
+    """What every CAB of a network has in common, the one PReLU included."""
+
+    kernel_size: int
+    reduction: int
+    bias: bool
+    act: nn.PReLU
+
+    def cab(self, channels: int) -> CAB:
+        """Return one block of the given width."""
+        return CAB(channels, self.kernel_size, self.reduction, self.bias, self.act)
+
+    def cabs(self, channels: int, count: int = 2) -> nn.Sequential:
+        """Return ``count`` blocks in a row."""
+        return nn.Sequential(*(self.cab(channels) for _ in range(count)))
+
+
+class DownSample(nn.Module):
+    """Halve height and width, then project the channels; never has a bias."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.down = nn.Sequential(nn.AvgPool2d(2), conv(in_channels, out_channels, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C, H, W) to (N, C', H/2, W/2)."""
+        result: Tensor = self.down(x)
+        return result
+
+
+class UpSample(nn.Module):
+    """Project the channels, then double height and width; never has a bias."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        # The key is "1" because checkpoints hold the projection behind a resampling step without parameters.
+        self.up = nn.ModuleDict({"1": conv(in_channels, out_channels, 1)})
+
+    def project(self, x: Tensor) -> Tensor:
+        """Map (N, C, H, W) to (N, C', H, W): the part with weights, without the upsampling."""
+        result: Tensor = self.up["1"](x)
+        return result
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C, H, W) to (N, C', 2H, 2W)."""
+        return upsample(self.project(x))
+
+
+class Encoder(nn.Module):
+    """Down-going half of a stage's U-Net; with ``csff`` it also takes the previous stage's features."""
+
+    def __init__(self, n_feat: int, scale: int, blocks: BlockFactory, csff: bool) -> None:
+        super().__init__()
+        widths = [n_feat, n_feat + scale, n_feat + 2 * scale]
+        self.encoder_level1 = blocks.cabs(widths[0])
+        self.encoder_level2 = blocks.cabs(widths[1])
+        self.encoder_level3 = blocks.cabs(widths[2])
+        self.down12 = DownSample(widths[0], widths[1])
+        self.down23 = DownSample(widths[1], widths[2])
+        if csff:
+            for level, width in enumerate(widths, 1):
+                self.add_module(f"csff_enc{level}", conv(width, width, 1, blocks.bias))
+                self.add_module(f"csff_dec{level}", conv(width, width, 1, blocks.bias))
+
+    def _fuse(self, level: int, x: Tensor, previous: tuple[Pyramid, Pyramid] | None) -> Tensor:
+        """Add the previous stage's encoder and decoder features (cross-stage feature fusion)."""
+        if previous is None:
+            return x
+        encoded, decoded = previous[0][level - 1], previous[1][level - 1]
+        x = x + self.get_submodule(f"csff_enc{level}")(encoded)
+        return x + self.get_submodule(f"csff_dec{level}")(decoded)
+
+    def forward(self, x: Tensor, previous: tuple[Pyramid, Pyramid] | None = None) -> Pyramid:
+        """Encode (N, n_feat, H, W); ``previous`` is the (encoder, decoder) features of the stage before."""
+        level1 = self._fuse(1, self.encoder_level1(x), previous)
+        level2 = self._fuse(2, self.encoder_level2(self.down12(level1)), previous)
+        level3 = self._fuse(3, self.encoder_level3(self.down23(level2)), previous)
+        return Pyramid(level1, level2, level3)
+
+
+class Decoder(nn.Module):
+    """Up-going half of a stage's U-Net, with a channel attention block on each skip connection."""
+
+    def __init__(self, n_feat: int, scale: int, blocks: BlockFactory) -> None:
+        super().__init__()
+        widths = [n_feat, n_feat + scale, n_feat + 2 * scale]
+        self.decoder_level1 = blocks.cabs(widths[0])
+        self.decoder_level2 = blocks.cabs(widths[1])
+        self.decoder_level3 = blocks.cabs(widths[2])
+        self.skip_attn1 = blocks.cab(widths[0])
+        self.skip_attn2 = blocks.cab(widths[1])
+        self.up21 = UpSample(widths[1], widths[0])
+        self.up32 = UpSample(widths[2], widths[1])
+
+    def forward(self, features: Pyramid) -> Pyramid:
+        """Decode an encoder's features into features of the same shapes."""
+        level3 = self.decoder_level3(features.level3)
+        level2 = self.decoder_level2(self.up32(level3) + self.skip_attn2(features.level2))
+        level1 = self.decoder_level1(self.up21(level2) + self.skip_attn1(features.level1))
+        return Pyramid(level1, level2, level3)
+
+
+class SAM(nn.Module):
+    """Supervised attention module: a stage's image, and its features gated by that image."""
+
+    def __init__(self, n_feat: int, image_channels: int, bias: bool) -> None:
+        super().__init__()
+        self.conv1 = conv(n_feat, n_feat, 1, bias)
+        self.conv2 = conv(n_feat, image_channels, 1, bias)
+        self.conv3 = conv(image_channels, n_feat, 1, bias)
+
+    def forward(self, features: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Return gated features (N, n_feat, H, W) and the restored image (N, image_channels, H, W)."""
+        restored = self.conv2(features) + image
+        attention = torch.sigmoid(self.conv3(restored))
+        return torch.addcmul(features, self.conv1(features), attention), restored
+
+
+class ORB(nn.Module):
+    """Original-resolution block: channel attention blocks, a convolution without bias, and a residual."""
+
+    def __init__(self, channels: int, num_cab: int, blocks: BlockFactory) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            *(blocks.cab(channels) for _ in range(num_cab)), conv(channels, channels, blocks.kernel_size)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C, H, W) to the same shape."""
+        result: Tensor = self.body(x) + x
+        return result
+
+
+class ORSNet(nn.Module):
+    """Stage 3: full resolution throughout, fed by stage 2's features of every level."""
+
+    def __init__(self, n_feat: int, scale_orsnet: int, scale_unet: int, num_cab: int, blocks: BlockFactory) -> None:
+        super().__init__()
+        width = n_feat + scale_orsnet
+        self.orb1 = ORB(width, num_cab, blocks)
+        self.orb2 = ORB(width, num_cab, blocks)
+        self.orb3 = ORB(width, num_cab, blocks)
+        self.up_enc1 = UpSample(n_feat + scale_unet, n_feat)
+        self.up_dec1 = UpSample(n_feat + scale_unet, n_feat)
+        self.up_enc2 = self._two_steps(n_feat, scale_unet)
+        self.up_dec2 = self._two_steps(n_feat, scale_unet)
+        self.conv_enc1 = conv(n_feat, width, 1, blocks.bias)
+        self.conv_enc2 = conv(n_feat, width, 1, blocks.bias)
+        self.conv_enc3 = conv(n_feat, width, 1, blocks.bias)
+        self.conv_dec1 = conv(n_feat, width, 1, blocks.bias)
+        self.conv_dec2 = conv(n_feat, width, 1, blocks.bias)
+        self.conv_dec3 = conv(n_feat, width, 1, blocks.bias)
+
+    @staticmethod
+    def _two_steps(n_feat: int, scale: int) -> nn.Sequential:
+        return nn.Sequential(UpSample(n_feat + 2 * scale, n_feat + scale), UpSample(n_feat + scale, n_feat))
+
+    @staticmethod
+    def _project(x: Tensor, steps: nn.Module, last: Conv) -> Tensor:
+        """Apply every projection on the way up at the resolution of ``x``; the caller upsamples."""
+        for step in steps.modules():
+            if isinstance(step, UpSample):
+                x = step.project(x)
+        result: Tensor = last(x)
+        return result
+
+    def forward(self, x: Tensor, encoded: Pyramid, decoded: Pyramid) -> Tensor:
+        """Map (N, n_feat + scale_orsnet, H, W) and stage 2's features to the same shape."""
+        level1 = self.conv_enc1(encoded.level1) + self.conv_dec1(decoded.level1)
+        level2 = self._project(encoded.level2, self.up_enc1, self.conv_enc2)
+        level2 = level2 + self._project(decoded.level2, self.up_dec1, self.conv_dec2)
+        level3 = self._project(encoded.level3, self.up_enc2, self.conv_enc3)
+        level3 = level3 + self._project(decoded.level3, self.up_dec2, self.conv_dec3)
+        x = self.orb1(x) + level1
+        x = self.orb2(x) + upsample(level2)
+        x = self.orb3(x) + upsample(upsample(level3))
+        return x
+
+
+class MPRNet(nn.Module):
+    """Multi-stage progressive restoration network.
+
+    Args:
+        in_c: Channels of the degraded image.
+        out_c: Channels of the restored images. Their residual is the input's first ``out_c`` channels, or its only
+            channel for each.
+        n_feat: Width at full resolution of stages 1 and 2.
+        scale_unetfeats: What each U-Net level adds to the width.
+        scale_orsnetfeats: What stage 3 adds to the width.
+        num_cab: Channel attention blocks in each of stage 3's three blocks.
+        kernel_size: Odd side of the blocks' convolutions.
+        reduction: Divisor of the width inside channel attention.
+        bias: Whether convolutions have a bias, where the published layout allows one.
+
+    Raises:
+        ValueError: A width that cannot be built; the message names it.
+    """
+
+    def __init__(
+        self,
+        in_c: int = 3,
+        out_c: int = 3,
+        n_feat: int = 96,
+        scale_unetfeats: int = 48,
+        scale_orsnetfeats: int = 32,
+        num_cab: int = 8,
+        kernel_size: int = 3,
+        reduction: int = 4,
+        bias: bool = False,
+    ) -> None:
+        super().__init__()
+        if in_c < out_c and in_c != 1:
+            raise ValueError(f"in_c={in_c} must be 1 or at least out_c={out_c}: the output's residual is the input")
+        if kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size={kernel_size} must be odd, so that sizes are kept")
+        if not 1 <= reduction <= n_feat:
+            raise ValueError(f"reduction={reduction} must be between 1 and n_feat={n_feat}")
+        self.out_c = out_c
+        blocks = BlockFactory(kernel_size, reduction, bias, nn.PReLU())
+        width = n_feat + scale_orsnetfeats
+
+        def shallow() -> nn.Sequential:
+            return nn.Sequential(conv(in_c, n_feat, kernel_size, bias), blocks.cab(n_feat))
+
+        self.shallow_feat1 = shallow()
+        self.shallow_feat2 = shallow()
+        self.shallow_feat3 = shallow()
+        self.stage1_encoder = Encoder(n_feat, scale_unetfeats, blocks, csff=False)
+        self.stage1_decoder = Decoder(n_feat, scale_unetfeats, blocks)
+        self.stage2_encoder = Encoder(n_feat, scale_unetfeats, blocks, csff=True)
+        self.stage2_decoder = Decoder(n_feat, scale_unetfeats, blocks)
+        self.stage3_orsnet = ORSNet(n_feat, scale_orsnetfeats, scale_unetfeats, num_cab, blocks)
+        self.sam12 = SAM(n_feat, out_c, bias)
+        self.sam23 = SAM(n_feat, out_c, bias)
+        self.concat12 = conv(2 * n_feat, n_feat, kernel_size, bias)
+        self.concat23 = conv(2 * n_feat, width, kernel_size, bias)
+        self.tail = conv(width, out_c, kernel_size, bias)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Restore a batch.
+
+        Args:
+            x: Degraded images, (N, in_c, H, W), H and W multiples of 8, usually in [0, 1].
+
+        Returns:
+            ``[stage3, stage2, stage1]``, each (N, out_c, H, W), not clamped. The first is the result; all three are
+            supervised in training.
+
+        Raises:
+            ValueError: H or W is not a multiple of 8; pad first (the predictor and the host model do).
+        """
+        height, width = x.shape[-2:]
+        if height % SIZE_MULTIPLE or width % SIZE_MULTIPLE:
+            raise ValueError(f"height {height} and width {width} must be multiples of {SIZE_MULTIPLE}: pad the image")
+        image = x[:, : self.out_c]
+        halves = split(x, 2)  # top, bottom
+        quarters = split(halves, 3)  # left, right of each
+
+        # Stage 1: encoded as quarters, decoded as halves.
+        encoded = join_pyramid(self.stage1_encoder(self.shallow_feat1(quarters)), 3)
+        decoded = self.stage1_decoder(encoded)
+        gated, stage1 = self.sam12(decoded.level1, halves[:, : self.out_c])
+
+        # Stage 2: encoded as halves, decoded whole.
+        fused = self.concat12(torch.cat([self.shallow_feat2(halves), gated], 1))
+        encoded = join_pyramid(self.stage2_encoder(fused, (encoded, decoded)), 2)
+        decoded = self.stage2_decoder(encoded)
+        gated, stage2 = self.sam23(decoded.level1, image)
+
+        # Stage 3: whole, at full resolution.
+        fused = self.concat23(torch.cat([self.shallow_feat3(x), gated], 1))
+        stage3 = self.tail(self.stage3_orsnet(fused, encoded, decoded)) + image
+        return [stage3, stage2, join(stage1, 2)]
