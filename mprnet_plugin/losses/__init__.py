@@ -1,0 +1,1 @@
+"""Losses of image restoration, as functions and as modules."""

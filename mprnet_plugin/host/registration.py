@@ -1,0 +1,33 @@
+"""The one list of what is registered where in the host."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def register_all() -> None:
+    """Register every public part with the host; doing it again changes nothing."""
+    from basicsr.utils import registry
+
+    from mprnet_plugin.archs.local_pooling import MPRNetLocal
+    from mprnet_plugin.archs.mprnet_arch import MPRNet
+    from mprnet_plugin.data.paired_dataset import PairedRestorationDataset
+    from mprnet_plugin.data.sidd_blocks import SIDDBlocksDataset
+    from mprnet_plugin.losses.edge import EdgeLoss
+    from mprnet_plugin.metrics import host_metrics
+    from mprnet_plugin.models.mprnet_model import MPRNetModel
+
+    for target, parts in (
+        (registry.ARCH_REGISTRY, [MPRNet, MPRNetLocal]),
+        (registry.LOSS_REGISTRY, [EdgeLoss]),
+        (registry.DATASET_REGISTRY, [PairedRestorationDataset, SIDDBlocksDataset]),
+        (registry.METRIC_REGISTRY, host_metrics.METRICS),
+        (registry.MODEL_REGISTRY, [MPRNetModel]),
+    ):
+        for part in parts:
+            _register(target, part)
+
+
+def _register(registry: Any, part: Any) -> None:
+    if part.__name__ not in registry:
+        registry.register(part)

@@ -1,0 +1,186 @@
+"""Which options exist: read off the classes and functions that take them, so the lists cannot drift apart."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from mprnet_plugin.errors import InputError, nearest
+
+MODEL_TYPE = "MPRNetModel"
+
+TOP = {"name", "model_type", "scale", "num_gpu", "manual_seed", "datasets", "network_g", "path", "val", "dist_params"}
+TOP_TRAIN = TOP | {"train", "logger", "find_unused_parameters"}
+PATH = {"pretrain_network_g", "param_key_g", "strict_load_g", "resume_state", "ignore_resume_networks"}
+LOGGER = {"print_freq", "save_checkpoint_freq", "use_tb_logger", "wandb"}
+# What the host's runner and loader read of a dataset's section.
+LOADER = {"name", "type", "phase", "scale", "pin_memory", "persistent_workers", "prefetch_mode", "num_prefetch_queue"}
+LOADER_TRAIN = LOADER | {"batch_size", "batch_size_per_gpu", "num_worker_per_gpu", "dataset_enlarge_ratio"}
+HOST_SCHEDULERS = {
+    "MultiStepLR": "MultiStepRestartLR",
+    "MultiStepRestartLR": "MultiStepRestartLR",
+    "CosineAnnealingRestartLR": "CosineAnnealingRestartLR",
+}
+
+
+def check_options(opt: dict[str, Any], source: str, is_train: bool) -> None:
+    """Check an options file for :class:`~mprnet_plugin.models.mprnet_model.MPRNetModel` before anything is created.
+
+    Files for other models are left alone.
+
+    Args:
+        opt: The options, as read; defaults are filled in.
+        source: The file's name, for messages.
+        is_train: Whether the training runner reads them.
+
+    Raises:
+        InputError: An option that nobody reads (with the nearest known name), one that is missing, or a path that does
+            not exist.
+    """
+    if opt.get("model_type") != MODEL_TYPE:
+        return
+    try:
+        _check(opt, is_train)
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from error
+
+
+def _check(opt: dict[str, Any], is_train: bool) -> None:
+    from basicsr.utils import registry
+
+    opt.setdefault("scale", 1)
+    opt.setdefault("num_gpu", "auto")
+    _known(opt, TOP_TRAIN if is_train else TOP | TOP_TRAIN, "")
+    _required(opt, ["name", "datasets", "network_g", "path", *(["train", "logger"] if is_train else ["val"])], "")
+    if not str(opt["name"]) or os.sep in str(opt["name"]) or str(opt["name"]).startswith("."):
+        raise InputError(f"name: {opt['name']!r} must be a plain folder name")
+    _check_gpus(opt["num_gpu"])
+    _check_datasets(opt["datasets"], registry.DATASET_REGISTRY, is_train)
+    _check_call(opt["network_g"], registry.ARCH_REGISTRY, "network_g")
+    _check_paths(_section(opt, "path"))
+    if "val" in opt:
+        _check_val(_section(opt, "val"), registry.METRIC_REGISTRY, is_train)
+    if is_train:
+        _check_train(_section(opt, "train"), registry.LOSS_REGISTRY)
+        logger = _section(opt, "logger")
+        logger.setdefault("use_tb_logger", True)
+        _known(logger, LOGGER, "logger")
+        _required(logger, ["print_freq", "save_checkpoint_freq"], "logger")
+
+
+def _check_gpus(wanted: Any) -> None:
+    import torch
+
+    available = torch.cuda.device_count()
+    if wanted != "auto" and (not isinstance(wanted, int) or not 0 <= wanted <= available):
+        raise InputError(f"num_gpu: {wanted!r}, but {available} GPUs are here: use num_gpu: auto")
+
+
+def _check_datasets(datasets: Any, registry: Any, is_train: bool) -> None:
+    phases = ("train", "val") if is_train else ("val", "test")
+    if not isinstance(datasets, dict) or (is_train and "train" not in datasets):
+        raise InputError(f"datasets: needs sections {' and '.join(phases)}")
+    for phase, section in datasets.items():
+        where = f"datasets:{phase}"
+        if phase.split("_")[0] not in phases:
+            raise InputError(f"{where}: phases start with {' or '.join(phases)}, {nearest(phase, phases)}")
+        section = _section(datasets, phase, "datasets")
+        section.setdefault("name", phase)
+        training = phase == "train"
+        if training:
+            section.setdefault("num_worker_per_gpu", 0)
+            if not {"batch_size", "batch_size_per_gpu"} & section.keys():
+                raise InputError(f"{where}: batch_size is missing (of one optimiser step, over all processes)")
+        cls = _lookup(section, registry, where)
+        if hasattr(cls, "OPTIONS"):
+            _known(section, cls.OPTIONS | (LOADER_TRAIN if training else LOADER), where)
+        for key in ("dataroot_lq", "dataroot_gt"):
+            if section.get(key) and not Path(section[key]).expanduser().exists():
+                raise InputError(f"{where}:{key}: {section[key]} does not exist in {Path.cwd()}; correct the path")
+
+
+def _check_paths(section: dict[str, Any]) -> None:
+    _known(section, PATH, "path")
+    for key in ("pretrain_network_g", "resume_state"):
+        if section.get(key) and not Path(section[key]).expanduser().is_file():
+            raise InputError(f"path:{key}: {section[key]} does not exist in {Path.cwd()}; correct the path")
+
+
+def _check_val(section: dict[str, Any], registry: Any, is_train: bool) -> None:
+    from mprnet_plugin.models.validation import VAL_OPTIONS
+
+    _known(section, VAL_OPTIONS, "val")
+    _required(section, ["val_freq"] if is_train else [], "val")
+    section.setdefault("save_img", False)
+    for name, metric in (section.get("metrics") or {}).items():
+        _check_call(metric, registry, f"val:metrics:{name}", {"better"}, ("img", "img2"))
+
+
+def _check_train(section: dict[str, Any], registry: Any) -> None:
+    import torch
+
+    from mprnet_plugin.models.mprnet_model import TRAIN_OPTIONS, schedulers
+
+    _known(section, TRAIN_OPTIONS, "train")
+    _required(section, ["total_iter", "optim_g", "scheduler", "pixel_opt"], "train")
+    for name in ("pixel_opt", "edge_opt"):
+        if section.get(name):
+            _check_call(section[name], registry, f"train:{name}")
+    optimizers = {
+        name: cls
+        for name, cls in vars(torch.optim).items()
+        if inspect.isclass(cls) and issubclass(cls, torch.optim.Optimizer)
+    }
+    _check_call(section["optim_g"], optimizers, "train:optim_g", skip=("params",))
+    _check_call(section["scheduler"], schedulers(), "train:scheduler", skip=("optimizer", "last_epoch"))
+
+
+def _check_call(
+    section: Any, registry: Any, where: str, also: Iterable[str] = (), skip: Iterable[str] = ("self",)
+) -> None:
+    """Check a ``{type: NAME, argument: value, ...}`` section against NAME's signature."""
+    if not isinstance(section, dict):
+        raise InputError(f"{where}: must be a section with a type, such as {{type: NAME}}")
+    arguments = _arguments(_lookup(section, registry, where), skip)
+    _known(section, {"type", *also, *arguments}, where)
+    needed = [name for name, parameter in arguments.items() if parameter.default is inspect.Parameter.empty]
+    _required(section, needed, where)
+
+
+def _arguments(call: Callable[..., Any], skip: Iterable[str]) -> dict[str, inspect.Parameter]:
+    parameters = inspect.signature(call).parameters
+    variable = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+    return {name: p for name, p in parameters.items() if p.kind not in variable and name not in skip}
+
+
+def _lookup(section: Mapping[str, Any], registry: Any, where: str) -> Any:
+    name = section.get("type")
+    if name is None:
+        raise InputError(f"{where}:type is missing")
+    if name not in registry:
+        raise InputError(f"{where}:type: {name!r} is not known, {nearest(str(name), registry.keys())}")
+    return registry[name] if isinstance(registry, dict) else registry.get(name)
+
+
+def _section(opt: dict[str, Any], name: str, parent: str = "") -> dict[str, Any]:
+    section = opt[name]
+    if not isinstance(section, dict):
+        raise InputError(f"{parent + ':' if parent else ''}{name}: must be a section, not {section!r}")
+    return section
+
+
+def _known(section: Mapping[str, Any], known: Iterable[str], where: str) -> None:
+    names = set(known)
+    for key in section:
+        if key not in names:
+            path = f"{where}:{key}" if where else str(key)
+            raise InputError(f"option {path} is read by nobody, {nearest(str(key), names)}")
+
+
+def _required(section: Mapping[str, Any], names: Iterable[str], where: str) -> None:
+    for name in names:
+        if name not in section:
+            raise InputError(f"option {where + ':' if where else ''}{name} is missing")

@@ -1,0 +1,278 @@
+"""The host's model for MPRNet: supervision of every stage, large batches in parts, sharded validation, whole files."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import torch
+from basicsr.losses import build_loss
+from basicsr.metrics import calculate_metric
+from basicsr.models import lr_scheduler as host_schedulers
+from basicsr.models.sr_model import SRModel
+from basicsr.utils import get_root_logger
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from mprnet_plugin.archs.padding import pad_to_multiple
+from mprnet_plugin.data.mixup import mixup
+from mprnet_plugin.errors import InputError, nearest
+from mprnet_plugin.models import validation as val
+from mprnet_plugin.models.files import save_whole
+from mprnet_plugin.models.schedules import WarmupCosineLR
+from mprnet_plugin.weights.checkpoint import load_into, load_state_dict
+
+TRAIN_OPTIONS = frozenset(
+    [
+        "total_iter",
+        "warmup_iter",
+        "optim_g",
+        "scheduler",
+        "ema_decay",
+        "pixel_opt",
+        "edge_opt",
+        "clamp_output",
+        "mixup",
+        "micro_batch_size",
+        "precision",
+    ]
+)
+PRECISIONS = ("fp32", "bf16")
+HOST_KEYS = ("params", "params_ema")
+"""Entries of a checkpoint that the host asks for of its own accord."""
+
+
+def schedulers() -> dict[str, type]:
+    """Return the learning rate schedulers by the name that YAML gives them: the host's and ours."""
+    return {
+        "MultiStepLR": host_schedulers.MultiStepRestartLR,
+        "MultiStepRestartLR": host_schedulers.MultiStepRestartLR,
+        "CosineAnnealingRestartLR": host_schedulers.CosineAnnealingRestartLR,
+        "WarmupCosineLR": WarmupCosineLR,
+    }
+
+
+class MPRNetModel(SRModel):  # type: ignore[misc]
+    """Train and test a network that returns its stages' images, last stage first.
+
+    On top of the host's options, ``train`` takes ``edge_opt`` (a second loss), ``clamp_output`` (losses of outputs
+    clamped to [0, 1], the denoising recipe), ``mixup`` (``{alpha, start_iter}``), ``micro_batch_size`` (samples per
+    forward pass; gradients accumulate to the whole batch) and ``precision`` (``fp32`` or ``bf16``); optimisers are any
+    of ``torch.optim``. ``val`` takes ``grid_images`` (rows of the before/after picture) and ``round_to_uint8``.
+    """
+
+    log_dict: dict[str, float]
+
+    def print_network(self, net: nn.Module) -> None:
+        """Log the network in one line, where the host prints every layer."""
+        bare = self.get_bare_model(net)
+        count = sum(parameter.numel() for parameter in bare.parameters())
+        get_root_logger().info(f"Network {type(bare).__name__}: {count:,d} parameters, on {self.device}")
+
+    def load_network(
+        self, net: nn.Module, load_path: str, strict: bool = True, param_key: str | None = "params"
+    ) -> None:
+        """Load weights of any known form into ``net``, all or none.
+
+        Raises:
+            InputError: Not a checkpoint, or one of another network; names both.
+        """
+        if not strict:
+            raise InputError("path:strict_load_g: false would leave layers untrained without a word: remove it")
+        try:
+            weights = load_state_dict(load_path, param_key)
+        except InputError:
+            if param_key not in HOST_KEYS:
+                raise
+            # The authors' files and safetensors have no such entry; a file that is broken says so again.
+            weights = load_state_dict(load_path)
+        load_into(self.get_bare_model(net), weights, load_path)
+        get_root_logger().info(f"Loaded {load_path}")
+
+    def init_training_settings(self) -> None:
+        """Set up losses, optimiser, scheduler and the moving average."""
+        train = self.opt["train"]
+        self.cri_edge = build_loss(train["edge_opt"]).to(self.device) if train.get("edge_opt") else None
+        self.precision = train.get("precision", "fp32")
+        if self.precision not in PRECISIONS:
+            raise InputError(f"train:precision: {self.precision!r} is not known, {nearest(self.precision, PRECISIONS)}")
+        super().init_training_settings()
+
+    def get_optimizer(self, optim_type: str, params: Any, lr: float, **kwargs: Any) -> torch.optim.Optimizer:
+        """Return an optimiser of ``torch.optim`` by name, where the host knows Adam only."""
+        optimizer: torch.optim.Optimizer = getattr(torch.optim, optim_type)(params, lr=lr, **kwargs)
+        return optimizer
+
+    def setup_schedulers(self) -> None:
+        """Set up one of :func:`schedulers` for each optimiser."""
+        options = dict(self.opt["train"]["scheduler"])
+        build = schedulers()[options.pop("type")]
+        self.schedulers = [build(optimizer, **options) for optimizer in self.optimizers]
+
+    def feed_data(self, data: dict[str, Any]) -> None:
+        """Move a batch to the device; bytes become floats in [0, 1] there, a quarter of the traffic."""
+        self.lq = self._to_device(data["lq"])
+        if "gt" in data:
+            self.gt = self._to_device(data["gt"])
+
+    def _to_device(self, x: Tensor) -> Tensor:
+        x = x.to(self.device, non_blocking=True)
+        return x.float().div_(255) if x.dtype == torch.uint8 else x
+
+    def optimize_parameters(self, current_iter: int) -> None:
+        """Take one optimiser step on the whole batch, in as many parts as ``micro_batch_size`` asks for."""
+        lq, gt = self._mixed(current_iter)
+        part = self.opt["train"].get("micro_batch_size") or len(lq)
+        losses: dict[str, Tensor] = OrderedDict()
+        self.optimizer_g.zero_grad(set_to_none=True)
+        parts = list(zip(lq.split(part), gt.split(part), strict=True))
+        for number, (lq_part, gt_part) in enumerate(parts, 1):
+            # Processes exchange gradients once a step, with the last part.
+            with self._without_exchange() if number < len(parts) else contextlib.nullcontext():
+                share = len(lq_part) / len(lq)
+                for name, loss in self._step_losses(lq_part, gt_part, share).items():
+                    losses[name] = losses.get(name, torch.zeros_like(loss)) + loss
+        self.optimizer_g.step()
+        self._losses = losses
+        self._iteration = current_iter
+        if self.ema_decay > 0:
+            self.model_ema(decay=self.ema_decay)
+
+    def _without_exchange(self) -> Any:
+        return self.net_g.no_sync() if isinstance(self.net_g, DistributedDataParallel) else contextlib.nullcontext()
+
+    def _mixed(self, current_iter: int) -> tuple[Tensor, Tensor]:
+        options = self.opt["train"].get("mixup")
+        if not options or current_iter < options.get("start_iter", 0):
+            return self.lq, self.gt
+        # A generator of its own, so that a resumed run mixes as the uninterrupted one would have.
+        seed = (self.opt["manual_seed"] * self.opt["world_size"] + self.opt["rank"]) * 1_000_003 + current_iter
+        generator = torch.Generator().manual_seed(seed)
+        return mixup(self.lq, self.gt, generator, options.get("alpha", 0.6))
+
+    def _step_losses(self, lq: Tensor, gt: Tensor, share: float) -> dict[str, Tensor]:
+        """Add ``share`` of the losses' gradient; return the losses times ``share``, for the log."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            stages = self.net_g(lq)
+        losses: dict[str, Tensor] = OrderedDict()
+        for number, output in zip(range(len(stages), 0, -1), stages, strict=True):
+            image = output.float()
+            if self.opt["train"].get("clamp_output"):
+                image = image.clamp(0, 1)
+            losses[f"l_pix_stage{number}"] = self.cri_pix(image, gt)
+            if self.cri_edge is not None:
+                losses[f"l_edge_stage{number}"] = self.cri_edge(image, gt)
+        total = torch.stack(list(losses.values())).sum() * share
+        total.backward()
+        return OrderedDict({"l_total": total.detach(), **{k: v.detach() * share for k, v in losses.items()}})
+
+    def get_current_log(self) -> dict[str, float]:
+        """Return the last step's losses, averaged over the processes, all of which call it when it is time to log.
+
+        Raises:
+            InputError: The loss is not finite, so nothing that follows would be of use.
+        """
+        log: dict[str, float] = self.reduce_loss_dict(self._losses)
+        if not math.isfinite(log["l_total"]):
+            raise InputError(
+                f"the loss is {log['l_total']} at iteration {self._iteration}: training diverged; lower "
+                "train:optim_g:lr and continue from an earlier checkpoint with path:resume_state"
+            )
+        return log
+
+    def test(self) -> None:
+        """Restore ``self.lq`` of any size into ``self.output``, by the moving average's network where there is one."""
+        net = self.net_g_ema if hasattr(self, "net_g_ema") else self.get_bare_model(self.net_g)
+        training = net.training
+        net.eval()
+        with torch.inference_mode():
+            height, width = self.lq.shape[-2:]
+            self.output = net(pad_to_multiple(self.lq))[0][..., :height, :width]
+        net.train(training)
+
+    def validation(self, dataloader: Any, current_iter: Any, tb_logger: Any, save_img: bool = False) -> None:
+        """Restore and score a dataset, its images shared out over the processes.
+
+        Args:
+            dataloader: The host's loader; its dataset is read directly.
+            current_iter: Iteration in training, the run's name in testing.
+            tb_logger: TensorBoard writer, or None.
+            save_img: Whether to write every restored image.
+        """
+        options = self.opt["val"]
+        metrics = options.get("metrics") or {}
+        dataset = dataloader.dataset
+        first = self.opt["rank"] == 0
+        scores: dict[int, val.Scores] = {}
+        shown: list[val.Restored] = []
+        for index, sample in val.shard(dataset, self.opt["rank"], self.opt["world_size"], first and _bar(options)):
+            image = self._restore(sample, options.get("round_to_uint8", True))
+            scores[index] = val.score(image, metrics, calculate_metric)
+            if len(shown) < options.get("grid_images", 4):
+                shown.append(image)
+            if save_img:
+                val.write_picture(image.result, self._picture_path(dataset.opt["name"], image.name, current_iter))
+        scores = val.gather(scores)
+        if first and scores:
+            self._report(dataset.opt["name"], scores, shown, current_iter, tb_logger)
+
+    def _restore(self, sample: dict[str, Any], rounded: bool) -> val.Restored:
+        self.feed_data(sample)
+        self.test()
+        gt = val.to_picture(self.gt, rounded) if "gt" in sample else None
+        name = val.image_name(sample)
+        return val.Restored(name, val.to_picture(self.lq, rounded), val.to_picture(self.output, rounded), gt)
+
+    def _picture_path(self, dataset: str, name: str, current_iter: Any) -> Path:
+        folder = Path(self.opt["path"]["visualization"])
+        if self.is_train:
+            return folder / name / f"{Path(name).name}_{current_iter}.png"
+        return folder / dataset / f"{name}_{self.opt['val'].get('suffix') or self.opt['name']}.png"
+
+    def _report(
+        self, dataset: str, scores: dict[int, val.Scores], shown: list[val.Restored], current_iter: Any, tb_logger: Any
+    ) -> None:
+        metrics = self.opt["val"].get("metrics") or {}
+        if metrics and all(scores.values()):
+            self._initialize_best_metric_results(dataset)
+            self.metric_results = val.means(scores, metrics)
+            for name, value in self.metric_results.items():
+                self._update_best_metric_result(dataset, name, value, current_iter)
+            self._log_validation_metric_values(current_iter, dataset, tb_logger)
+        if shown:
+            step = current_iter if self.is_train else None
+            path = Path(self.opt["path"]["visualization"]) / f"{dataset}_{current_iter}.png"
+            val.show_grid(shown, path, f"val/{dataset}", step, tb_logger)
+            get_root_logger().info(f"Degraded, restored and sharp, side by side: {path}")
+
+    def save_network(self, net: Any, net_label: str, current_iter: int, param_key: Any = "params") -> None:
+        """Write networks in the host's form, whole or not at all; a failure ends the run instead of being ignored."""
+        if self.opt["rank"] != 0:
+            return
+        nets = net if isinstance(net, list) else [net]
+        keys = param_key if isinstance(param_key, list) else [param_key]
+        name = "latest" if current_iter == -1 else current_iter
+        content = {
+            key: {k: v.detach().cpu() for k, v in self.get_bare_model(n).state_dict().items()}
+            for n, key in zip(nets, keys, strict=True)
+        }
+        save_whole(content, Path(self.opt["path"]["models"]) / f"{net_label}_{name}.pth")
+
+    def save_training_state(self, epoch: int, current_iter: int) -> None:
+        """Write what resuming needs; it comes after the network, so a state stands for a whole checkpoint."""
+        if self.opt["rank"] != 0 or current_iter == -1:
+            return
+        state = {
+            "epoch": epoch,
+            "iter": current_iter,
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "schedulers": [scheduler.state_dict() for scheduler in self.schedulers],
+        }
+        save_whole(state, Path(self.opt["path"]["training_states"]) / f"{current_iter}.state")
+
+
+def _bar(options: dict[str, Any]) -> bool:
+    return bool(options.get("pbar", True))
