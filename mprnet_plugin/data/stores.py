@@ -75,8 +75,10 @@ class FolderStore:
         try:
             with PillowImage.open(self._path(key)) as image:
                 width, height = image.size
-                # Pillow reports the size of a TIFF with its orientation applied, of other formats without.
-                orientation = 1 if image.format == "TIFF" else image.getexif().get(_ORIENTATION_TAG, 1)
+                # Pillow reports the size of a TIFF with its orientation applied, of other formats without. Without an
+                # entry before the pixels, it would decode all of a PNG to look for one behind them.
+                plain = image.format == "TIFF" or (image.format == "PNG" and "exif" not in image.info)
+                orientation = 1 if plain else image.getexif().get(_ORIENTATION_TAG, 1)
         except (OSError, UnidentifiedImageError, SyntaxError) as error:
             raise InputError(f"{self.where(key)} is no readable image ({error}); copy it again") from error
         return (width, height) if orientation >= _FIRST_TRANSPOSED_ORIENTATION else (height, width)

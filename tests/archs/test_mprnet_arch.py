@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from mprnet_plugin.archs.mprnet_arch import ChannelAttention, MPRNet
+from mprnet_plugin.archs.presets import PRESETS
+from tests.helpers import TASKS, TINY, fill, image_tensor, shapes, vectors
+
+PARAMETERS = {"Deblurring": 20_127_073, "Denoising": 15_741_025, "Deraining": 3_637_249}
+STAGES = ("stage3", "stage2", "stage1")
+
+
+def largest_difference(outputs: list[Tensor], reference: dict[str, Any]) -> float:
+    pairs = zip(outputs, STAGES, strict=True)
+    return max(float(np.abs(out.double().numpy() - reference[name]).max()) for out, name in pairs)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_keys_shapes_and_parameters_are_the_published_ones(task: str) -> None:
+    net = MPRNet(**PRESETS[task])
+    assert {k: list(v.shape) for k, v in net.state_dict().items()} == shapes(task)
+    assert sum(p.numel() for p in net.parameters()) == PARAMETERS[task]
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_outputs_equal_the_reference_network(task: str) -> None:
+    reference = vectors(task)
+    net = fill(MPRNet(**PRESETS[task])).double()
+    with torch.inference_mode():
+        assert largest_difference(net(image_tensor(reference["lq"])), reference) < 1e-9
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_outputs_in_single_precision(task: str) -> None:
+    reference = vectors(task)
+    net = fill(MPRNet(**PRESETS[task]))
+    # oneDNN's kernels differ between processors, by more than the network does (see FP32 in the README).
+    with torch.inference_mode(), torch.backends.mkldnn.flags(enabled=False):
+        assert largest_difference(net(image_tensor(reference["lq"]).float()), reference) < 2e-5
+
+
+def test_one_prelu_is_shared_by_every_block() -> None:
+    net = MPRNet(**TINY)
+    assert sum(isinstance(m, torch.nn.PReLU) for m in net.modules()) == 1
+    slopes = {v.data_ptr() for v in net.state_dict().values() if v.shape == (1,)}
+    assert len(slopes) == 1
+    assert net.shallow_feat1[1].body[1].weight.item() == 0.25
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"bias": True},
+        {"kernel_size": 5},
+        {"in_c": 1, "out_c": 1},
+        {"in_c": 4, "out_c": 3},
+        {"in_c": 1, "out_c": 3},
+        {"reduction": 2, "num_cab": 3, "n_feat": 24},
+    ],
+    ids=str,
+)
+def test_options_train_every_parameter(options: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    net = MPRNet(**{**TINY, **options})
+    for attention in net.modules():
+        if isinstance(attention, ChannelAttention):
+            attention.conv_du[1] = torch.nn.LeakyReLU()  # so narrow, all of its ReLUs may start closed
+    x = torch.rand(2, net.shallow_feat1[0].in_channels, 24, 16)
+    outputs = net(x)
+    assert [tuple(o.shape) for o in outputs] == [(2, net.out_c, 24, 16)] * 3
+    torch.stack([o.square().mean() for o in outputs]).sum().backward()
+    for name, parameter in net.named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+def test_bias_is_only_where_the_published_layout_allows_it() -> None:
+    biased = {k for k in MPRNet(**TINY, bias=True).state_dict() if k.endswith(".bias")}
+    assert "tail.bias" in biased
+    assert "stage3_orsnet.conv_enc3.bias" in biased
+    assert not any(".down." in k or ".up." in k or k.endswith("orb1.body.1.bias") for k in biased)
+
+
+def test_residual_of_extra_and_single_channels() -> None:
+    x = torch.rand(1, 4, 8, 8)
+    net = MPRNet(**TINY, in_c=4)
+    torch.nn.init.zeros_(net.tail.weight)
+    assert torch.equal(net(x)[0], x[:, :3])
+    single = MPRNet(**TINY, in_c=1)
+    torch.nn.init.zeros_(single.tail.weight)
+    assert torch.equal(single(x[:, :1])[0], x[:, :1].expand(-1, 3, -1, -1))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"in_c": 2}, "in_c=2"), ({"kernel_size": 4}, "kernel_size=4"), ({"reduction": 99}, "reduction=99")],
+)
+def test_widths_that_cannot_be_built_are_named(options: dict[str, int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        MPRNet(**{**TINY, **options})
+
+
+def test_sizes_that_are_not_multiples_of_eight_are_named() -> None:
+    with pytest.raises(ValueError, match="height 12 and width 16"):
+        MPRNet(**TINY)(torch.rand(1, 3, 12, 16))
+
+
+def test_batch_equals_its_samples() -> None:
+    net = fill(MPRNet(**TINY)).double()
+    x = torch.rand(3, 3, 16, 24, dtype=torch.float64)
+    with torch.inference_mode():
+        joined = net(x)[0]
+        single = torch.cat([net(one[None])[0] for one in x])
+    assert torch.allclose(joined, single, atol=1e-12, rtol=0)
+
+
+@pytest.mark.slow
+def test_compiles_and_exports_without_graph_breaks() -> None:
+    net = fill(MPRNet(**TINY)).eval()
+    x = torch.rand(1, 3, 16, 16)
+    with torch.no_grad():
+        expected = net(x)
+        compiled = torch.compile(net, fullgraph=True, backend="aot_eager")(x)
+        exported = torch.export.export(net, (x,)).module()(x)
+    for one, two, three in zip(expected, compiled, exported, strict=True):
+        assert torch.allclose(one, two, atol=1e-5)
+        assert torch.allclose(one, three, atol=1e-5)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_equals_the_independent_implementation(bias: bool) -> None:
+    spandrel_extra_arches = pytest.importorskip("spandrel_extra_arches")
+    spandrel = pytest.importorskip("spandrel")
+    spandrel_extra_arches.install(ignore_duplicates=True)
+    net = fill(MPRNet(n_feat=16, scale_unetfeats=8, scale_orsnetfeats=8, num_cab=2, bias=bias)).double().eval()
+    peer = spandrel.ModelLoader().load_from_state_dict(dict(net.state_dict())).model.double().eval()
+    x = torch.rand(1, 3, 32, 48, dtype=torch.float64)
+    with torch.inference_mode():
+        theirs = peer(x)
+        theirs = theirs[0] if isinstance(theirs, (list, tuple)) else theirs
+        assert torch.allclose(net(x)[0], theirs, atol=1e-10, rtol=0)
