@@ -112,19 +112,15 @@ class SIDDBlocksDataset:
     Blocks stay uint8 in memory (about 250 MB a file); loader processes that fork share them.
 
     Args:
-        opt: ``dataroot_lq`` and ``dataroot_gt``, the two ``.mat`` files, and the host's ``name``, ``type``, ``phase``
-            and ``scale``, which change nothing.
+        opt: ``dataroot_lq`` and ``dataroot_gt``, the two ``.mat`` files.
 
     Raises:
-        InputError: An option that is missing or not known, a file that cannot be read, files that do not fit together.
+        InputError: A file that is not given or cannot be read, files that do not fit together.
     """
 
-    KNOWN = ("name", "type", "phase", "scale", "dataroot_lq", "dataroot_gt")
+    OPTIONS = frozenset(["dataroot_lq", "dataroot_gt"])
 
     def __init__(self, opt: Mapping[str, Any]) -> None:
-        for key in opt:
-            if key not in self.KNOWN:
-                raise InputError(f"SIDDBlocksDataset has no option {key!r}: {nearest(key, self.KNOWN)}")
         for key in ("dataroot_lq", "dataroot_gt"):
             if not isinstance(opt.get(key), str):
                 raise InputError(f"{key}={opt.get(key)!r} must be the path of a .mat file of SIDD validation blocks")
