@@ -1,0 +1,24 @@
+"""Networks and their presets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mprnet_plugin import lazy
+
+if TYPE_CHECKING:
+    from mprnet_plugin.archs.local_pooling import MPRNetLocal, use_local_pooling
+    from mprnet_plugin.archs.mprnet_arch import MPRNet
+    from mprnet_plugin.archs.presets import PRESETS
+
+__all__ = ["PRESETS", "MPRNet", "MPRNetLocal", "use_local_pooling"]
+
+__getattr__ = lazy(
+    __name__,
+    {
+        "PRESETS": ".presets",
+        "MPRNet": ".mprnet_arch",
+        "MPRNetLocal": ".local_pooling",
+        "use_local_pooling": ".local_pooling",
+    },
+)

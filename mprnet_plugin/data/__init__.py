@@ -1,0 +1,21 @@
+"""Pairs of degraded and clean images: reading, cropping, augmentation and sampling."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mprnet_plugin import lazy
+
+if TYPE_CHECKING:
+    from mprnet_plugin.data.paired_dataset import PairedRestorationDataset
+    from mprnet_plugin.data.sidd_blocks import SIDDBlocksDataset
+
+__all__ = ["PairedRestorationDataset", "SIDDBlocksDataset"]
+
+__getattr__ = lazy(
+    __name__,
+    {
+        "PairedRestorationDataset": ".paired_dataset",
+        "SIDDBlocksDataset": ".sidd_blocks",
+    },
+)

@@ -1,0 +1,1 @@
+"""The only place that knows BasicSR's internals: mends, options and registration."""

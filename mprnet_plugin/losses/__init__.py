@@ -1,1 +1,22 @@
 """Losses of image restoration, as functions and as modules."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mprnet_plugin import lazy
+
+if TYPE_CHECKING:
+    from mprnet_plugin.losses.charbonnier import charbonnier_loss
+    from mprnet_plugin.losses.edge import EdgeLoss, edge_loss
+
+__all__ = ["EdgeLoss", "charbonnier_loss", "edge_loss"]
+
+__getattr__ = lazy(
+    __name__,
+    {
+        "EdgeLoss": ".edge",
+        "charbonnier_loss": ".charbonnier",
+        "edge_loss": ".edge",
+    },
+)

@@ -1,0 +1,130 @@
+"""Build and metadata of mprnet-plugin.
+
+Two things here are out of the ordinary: the autoload file has to lie in site-packages itself, and the host's own
+source package does not build on Python 3.13 and later.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import site
+import sys
+import sysconfig
+import zipfile
+from pathlib import Path
+
+from setuptools import find_packages, setup
+from setuptools.command.dist_info import dist_info
+from setuptools.command.editable_wheel import editable_wheel
+
+HERE = Path(__file__).resolve().parent
+HOST_VERSION = "1.4.2"
+SKIP_HOST_CHECK = "MPRNET_PLUGIN_SKIP_HOST_CHECK"
+# Python up to 3.14 reads the .pth, later ones prefer the .start (PEP 829).
+AUTOLOAD = ("mprnet_plugin_autoload.pth", "mprnet_plugin_autoload.start")
+
+
+class DistInfo(dist_info):
+    """Metadata is what pip asks for first when it installs: the place to say that the host has to come before us."""
+
+    def run(self) -> None:
+        """Stop with one clear message where pip would go on to fail at the host's own build."""
+        if sys.version_info >= (3, 13) and not os.environ.get(SKIP_HOST_CHECK) and not host_is_installed():
+            raise SystemExit(
+                f"error: basicsr {HOST_VERSION}, which mprnet-plugin extends, does not build with pip alone on Python "
+                f"{sys.version_info.major}.{sys.version_info.minor}: run `{sys.executable} scripts/install_host.py` in "
+                f"the plugin's source folder first, then this command again ({SKIP_HOST_CHECK}=1 skips this check)"
+            )
+        super().run()
+
+
+def host_is_installed() -> bool:
+    """Tell whether the environment holds the host; looks at folders, since pip hides them while it builds."""
+    folders = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), site.getusersitepackages()}
+    return any(any(Path(folder).glob(f"basicsr-{HOST_VERSION}*-info")) for folder in folders)
+
+
+class EditableWheel(editable_wheel):
+    """An editable wheel holds links to the packages only; this one carries the autoload files too."""
+
+    def run(self) -> None:
+        """Build the wheel, then write it anew with the autoload files in it and in its RECORD."""
+        super().run()
+        (wheel,) = Path(self.dist_dir).glob("*.whl")
+        with zipfile.ZipFile(wheel) as archive:
+            members = {info.filename: archive.read(info) for info in archive.infolist()}
+        (record,) = (name for name in members if name.endswith(".dist-info/RECORD"))
+        for name in AUTOLOAD:
+            members[name] = content = (HERE / name).read_bytes()
+            digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+            members[record] += f"{name},sha256={digest},{len(content)}\n".encode()
+        members[record] = members.pop(record)  # stays the last, as the wheel format recommends
+        with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, content in members.items():
+                archive.writestr(name, content)
+
+
+def version() -> str:
+    """Read the version from the package without importing it."""
+    lines = (HERE / "mprnet_plugin" / "__init__.py").read_text(encoding="utf-8").splitlines()
+    (line,) = (line for line in lines if line.startswith("__version__ = "))
+    return line.split('"')[1]
+
+
+setup(
+    name="mprnet-plugin",
+    version=version(),
+    description="Train, test and run MPRNet (deblurring, denoising, deraining) with the stock BasicSR",
+    license_expression="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.10",
+    packages=find_packages(include=["mprnet_plugin*", "lmdb_tools*"]),
+    package_data={
+        # "..": beside the package, thus straight in site-packages.
+        "mprnet_plugin": ["py.typed", "weights/demo/*.safetensors", *(f"../{name}" for name in AUTOLOAD)],
+        "lmdb_tools": ["py.typed"],
+    },
+    include_package_data=False,
+    zip_safe=False,
+    install_requires=[
+        f"basicsr=={HOST_VERSION}",
+        "torch>=2.4",
+        "torchvision>=0.19",
+        "mmengine>=0.10",
+        "lmdb>=1.4",
+        "opencv-python>=4.8",
+        "tensorboard>=2.15",
+        "numpy>=1.26",
+        "scipy>=1.11",
+        "PyYAML>=6.0",
+        "tqdm>=4.65",
+        "Pillow>=10.0",
+        "safetensors>=0.4.3",
+    ],
+    extras_require={
+        "test": [
+            "pytest>=8",
+            "pytest-timeout>=2.3",
+            "hypothesis>=6.100",
+            "ruff>=0.8",
+            "mypy>=1.13",
+            "types-PyYAML",
+            "types-tqdm",
+            "setuptools>=77",
+            "spandrel-extra-arches>=0.2",
+            "scikit-image>=0.22",
+            "h5py>=3.10",
+        ],
+        "mat73": ["h5py>=3.10"],
+        "demo": ["scikit-image>=0.22", "pooch>=1.6"],
+    },
+    entry_points={
+        "console_scripts": [
+            "mprnet-restore = mprnet_plugin.inference.cli:cli",
+            *(f"mprnet-lmdb-{name} = lmdb_tools.{name}:cli" for name in ("gopro", "sidd", "rain13k", "verify", "info")),
+        ]
+    },
+    cmdclass={"dist_info": DistInfo, "editable_wheel": EditableWheel},
+)
