@@ -178,7 +178,8 @@ def tie_prelu(state_dict: Mapping[str, Tensor], source: str) -> dict[str, Tensor
 def infer_config(state_dict: Mapping[str, Tensor]) -> Config:
     """Return MPRNet's keyword arguments from the shapes of its weights.
 
-    ``reduction`` only shows through rounded widths; of the values that build the same network, 4 is preferred.
+    ``reduction`` only shows through rounded widths; of the values that build the same network, 4 is preferred, then one
+    that divides all widths.
 
     Raises:
         InputError: These are not the weights of an MPRNet; the message names what is missing.
@@ -212,7 +213,8 @@ def _infer_reduction(state_dict: Mapping[str, Tensor], n_feat: int) -> int:
     fitting = [r for r in range(1, n_feat + 1) if all(width // r == hidden for hidden, width in pairs)]
     if not fitting:
         raise InputError(f"channel attention widths {sorted(pairs)} fit no reduction; give an MPRNet checkpoint")
-    return 4 if 4 in fitting else fitting[0]
+    divides = [r for r in fitting if all(width % r == 0 for _, width in pairs)]
+    return 4 if 4 in fitting else (divides or fitting)[-1]
 
 
 def preset_name(config: Mapping[str, object]) -> str | None:
@@ -228,8 +230,11 @@ def describe(config: Mapping[str, object]) -> str:
 
     Values that are MPRNet's defaults are left out, widths excepted.
     """
-    shown = ", ".join(f"{key}={value}" for key, value in config.items() if _DEFAULTS.get(key) != value)
-    return f"{preset_name(config) or 'custom'} ({shown})"
+    return f"{preset_name(config) or 'custom'} ({_widths(config)})"
+
+
+def _widths(config: Mapping[str, object]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in config.items() if _DEFAULTS.get(key) != value)
 
 
 def load_into(net: nn.Module, state_dict: Mapping[str, Tensor], source: str | PathLike[str]) -> None:
@@ -268,7 +273,7 @@ def _two_networks(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str
         return None
     name = preset_name(theirs)
     return (
-        f"is a {describe(theirs)} checkpoint, the network is {describe(ours)}; "
+        f"is a {name or 'custom'} checkpoint ({_widths(theirs)}), the network is {describe(ours)}; "
         f"use the {f'preset {name}' if name else 'same options for the network'} or give another file"
     )
 

@@ -1,0 +1,37 @@
+"""Files are written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from mprnet_plugin.errors import InputError
+
+__all__ = ["whole_file"]
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Give a temporary name beside ``path`` to write to; on success it replaces ``path``, on failure it is removed.
+
+    The temporary name ends like ``path``, so libraries that choose a format by the suffix choose the same.
+
+    Raises:
+        InputError: The system refuses (full disk, no permission); a file that was there before is as it was.
+    """
+    part = path.with_name(f".{os.getpid()}.part.{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield part
+        with part.open("rb+") as stream:
+            os.fsync(stream.fileno())
+        part.replace(path)
+    except OSError as error:
+        raise InputError(
+            f"{path}: could not be written ({error.strerror or error}); free space or choose another place"
+        ) from error
+    finally:
+        with suppress(OSError):  # where the folder itself is out of reach, the error above says so already
+            part.unlink(missing_ok=True)
