@@ -1,0 +1,1 @@
+"""Command-line tools that pack restoration datasets into LMDBs, and check and show them. Nothing here needs torch."""
