@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mprnet_plugin.errors import InputError
+
 __all__ = ["CAB", "SAM", "ChannelAttention", "Decoder", "Encoder", "MPRNet", "ORSNet"]
 
 SIZE_MULTIPLE = 8
@@ -165,7 +167,8 @@ class Encoder(nn.Module):
             return x
         encoded, decoded = previous[0][level - 1], previous[1][level - 1]
         x = x + self.get_submodule(f"csff_enc{level}")(encoded)
-        return x + self.get_submodule(f"csff_dec{level}")(decoded)
+        fused: Tensor = x + self.get_submodule(f"csff_dec{level}")(decoded)
+        return fused
 
     def forward(self, x: Tensor, previous: tuple[Pyramid, Pyramid] | None = None) -> Pyramid:
         """Encode (N, n_feat, H, W); ``previous`` is the (encoder, decoder) features of the stage before."""
@@ -290,7 +293,7 @@ class MPRNet(nn.Module):
         bias: Whether convolutions have a bias, where the published layout allows one.
 
     Raises:
-        ValueError: A width that cannot be built; the message names it.
+        InputError: A width that cannot be built; the message names it.
     """
 
     def __init__(
@@ -307,11 +310,11 @@ class MPRNet(nn.Module):
     ) -> None:
         super().__init__()
         if in_c < out_c and in_c != 1:
-            raise ValueError(f"in_c={in_c} must be 1 or at least out_c={out_c}: the output's residual is the input")
+            raise InputError(f"in_c={in_c} must be 1 or at least out_c={out_c}: the output's residual is the input")
         if kernel_size % 2 == 0:
-            raise ValueError(f"kernel_size={kernel_size} must be odd, so that sizes are kept")
+            raise InputError(f"kernel_size={kernel_size} must be odd, so that sizes are kept")
         if not 1 <= reduction <= n_feat:
-            raise ValueError(f"reduction={reduction} must be between 1 and n_feat={n_feat}")
+            raise InputError(f"reduction={reduction} must be between 1 and n_feat={n_feat}")
         self.out_c = out_c
         blocks = BlockFactory(kernel_size, reduction, bias, nn.PReLU())
         width = n_feat + scale_orsnetfeats
@@ -344,11 +347,11 @@ class MPRNet(nn.Module):
             supervised in training.
 
         Raises:
-            ValueError: H or W is not a multiple of 8; pad first (the predictor and the host model do).
+            InputError: H or W is not a multiple of 8; pad first (the predictor and the host model do).
         """
         height, width = x.shape[-2:]
         if height % SIZE_MULTIPLE or width % SIZE_MULTIPLE:
-            raise ValueError(f"height {height} and width {width} must be multiples of {SIZE_MULTIPLE}: pad the image")
+            raise InputError(f"height {height} and width {width} must be multiples of {SIZE_MULTIPLE}: pad the image")
         image = x[:, : self.out_c]
         halves = split(x, 2)  # top, bottom
         quarters = split(halves, 3)  # left, right of each

@@ -15,11 +15,12 @@ from torch.utils.data import Dataset
 from mprnet_plugin.data.augment import GEOMETRIES, Image, draw_saturation, geometry, saturate
 from mprnet_plugin.data.pairs import pair_keys
 from mprnet_plugin.data.sampler import Draw, Schedule
-from mprnet_plugin.data.stores import ImageStore, open_store
+from mprnet_plugin.data.stores import LMDB_SUFFIX, open_store
 from mprnet_plugin.errors import InputError, nearest
 
 AUGMENTS = ("none", "geometric", "geometric_saturation")
 DTYPES = ("float32", "uint8")
+ROOTS = ("dataroot_lq", "dataroot_gt")
 
 
 class Sample(TypedDict):
@@ -61,16 +62,29 @@ class PairedRestorationDataset(Dataset[Sample]):
     )
 
     def __init__(self, opt: Mapping[str, Any]) -> None:
+        self.check_options(opt)
         self.opt = opt
         self.schedule = Schedule(**opt.get("schedule", {}))
-        self.train = opt.get("phase", "train") == "train"
-        self.augment = _choice(opt, "augment", AUGMENTS)
-        self.dtype = _choice(opt, "dtype", DTYPES)
-        self.crop = _size(opt, "gt_size" if self.train else "center_crop", required=self.train)
-        self.lq = _store(opt, "dataroot_lq")
-        self.gt = _store(opt, "dataroot_gt")
+        self.train = _is_train(opt)
+        self.augment: str = opt.get("augment", AUGMENTS[0])
+        self.dtype: str = opt.get("dtype", DTYPES[0])
+        self.crop: int | None = opt.get("gt_size" if self.train else "center_crop")
+        self.lq, self.gt = (open_store(Path(opt[root]).expanduser()) for root in ROOTS)
         self.keys = pair_keys(self.lq.keys(), self.gt.keys(), self.lq.root, self.gt.root)
         self._check_sizes()
+
+    @staticmethod
+    def check_options(opt: Mapping[str, Any]) -> None:
+        """Check an option section's values without opening anything.
+
+        Raises:
+            InputError: The option, its value and what it may be.
+        """
+        _check_choice(opt, "augment", AUGMENTS)
+        _check_choice(opt, "dtype", DTYPES)
+        _check_side(opt, "gt_size" if _is_train(opt) else "center_crop", required=_is_train(opt))
+        for root in ROOTS:
+            _check_root(opt, root)
 
     def _check_sizes(self) -> None:
         unequal = [
@@ -88,7 +102,7 @@ class PairedRestorationDataset(Dataset[Sample]):
         return len(self.keys)
 
     def __getitem__(self, item: Draw | int) -> Sample:
-        key = self.keys[item.index if isinstance(item, Draw) else item]
+        key = self.keys[item.item if isinstance(item, Draw) else item]
         lq, gt = self.lq.read(key), self.gt.read(key)
         if lq.shape != gt.shape:
             raise InputError(f"{self.lq.where(key)} is {lq.shape}, {self.gt.where(key)} is {gt.shape}: must be equal")
@@ -158,29 +172,28 @@ def to_chw(image: Image) -> NDArray[Any]:
     return np.ascontiguousarray(image.transpose(2, 0, 1))
 
 
-def _choice(opt: Mapping[str, Any], name: str, allowed: tuple[str, ...]) -> str:
+def _is_train(opt: Mapping[str, Any]) -> bool:
+    return bool(opt.get("phase", "train") == "train")
+
+
+def _check_choice(opt: Mapping[str, Any], name: str, allowed: tuple[str, ...]) -> None:
     value = opt.get(name, allowed[0])
     if value not in allowed:
         raise InputError(f"dataset option {name}: {value!r} is not known, {nearest(str(value), allowed)}")
-    return str(value)
 
 
-def _size(opt: Mapping[str, Any], name: str, required: bool) -> int | None:
+def _check_side(opt: Mapping[str, Any], name: str, required: bool) -> None:
     value = opt.get(name)
-    if value is None and not required:
-        return None
-    if not isinstance(value, int) or value < 1:
+    if (value is not None or required) and (not isinstance(value, int) or value < 1):
         raise InputError(f"dataset option {name}: {value!r} must be a side in pixels, such as {name}: 256")
-    return value
 
 
-def _store(opt: Mapping[str, Any], name: str) -> ImageStore:
+def _check_root(opt: Mapping[str, Any], name: str) -> None:
     root = opt.get(name)
     if not root:
         raise InputError(f"dataset option {name} is missing: give a folder of pictures or an LMDB (*.lmdb)")
     backend = opt.get("io_backend", {}).get("type")
     if backend not in (None, "disk", "lmdb"):
         raise InputError(f"dataset option io_backend: type {backend!r} must be disk or lmdb")
-    if backend is not None and (backend == "lmdb") != (Path(root).suffix == ".lmdb"):
+    if backend is not None and (backend == "lmdb") != (Path(root).suffix == LMDB_SUFFIX):
         raise InputError(f"io_backend type {backend} does not fit {name} {root}: LMDBs, and only they, end in .lmdb")
-    return open_store(Path(root).expanduser())

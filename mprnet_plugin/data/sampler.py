@@ -13,7 +13,7 @@ from torch.utils.data import Sampler
 class Draw(NamedTuple):
     """One request to the dataset: which pair, and what its random numbers depend on beside the seed."""
 
-    index: int
+    item: int
     epoch: int
     position: int
     """Place in the epoch's order over all processes."""

@@ -213,7 +213,7 @@ def _plain_arguments(args: argparse.Namespace, opt: Options) -> Iterator[None]:
 
 def _resume_our_way() -> None:
     """``python -m basicsr.train`` runs a second copy of the runner, whose functions are its own."""
-    main = sys.modules["__main__"]
+    main: Any = sys.modules["__main__"]
     if hasattr(main, "train_pipeline") and hasattr(main, "load_resume_state"):
         main.load_resume_state = load_resume_state
 

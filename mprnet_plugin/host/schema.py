@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -19,11 +20,6 @@ LOGGER = {"print_freq", "save_checkpoint_freq", "use_tb_logger", "wandb"}
 # What the host's runner and loader read of a dataset's section.
 LOADER = {"name", "type", "phase", "scale", "pin_memory", "persistent_workers", "prefetch_mode", "num_prefetch_queue"}
 LOADER_TRAIN = LOADER | {"batch_size", "batch_size_per_gpu", "num_worker_per_gpu", "dataset_enlarge_ratio"}
-HOST_SCHEDULERS = {
-    "MultiStepLR": "MultiStepRestartLR",
-    "MultiStepRestartLR": "MultiStepRestartLR",
-    "CosineAnnealingRestartLR": "CosineAnnealingRestartLR",
-}
 
 
 def check_options(opt: dict[str, Any], source: str, is_train: bool) -> None:
@@ -42,10 +38,7 @@ def check_options(opt: dict[str, Any], source: str, is_train: bool) -> None:
     """
     if opt.get("model_type") != MODEL_TYPE:
         return
-    try:
-        _check(opt, is_train)
-    except InputError as error:
-        raise InputError(f"{source}: {error}") from error
+    _in_section(source, functools.partial(_check, is_train=is_train), opt)
 
 
 def _check(opt: dict[str, Any], is_train: bool) -> None:
@@ -54,12 +47,15 @@ def _check(opt: dict[str, Any], is_train: bool) -> None:
     opt.setdefault("scale", 1)
     opt.setdefault("num_gpu", "auto")
     _known(opt, TOP_TRAIN if is_train else TOP | TOP_TRAIN, "")
-    _required(opt, ["name", "datasets", "network_g", "path", *(["train", "logger"] if is_train else ["val"])], "")
+    opt.setdefault("path", {})
+    if not is_train:
+        opt.setdefault("val", {})
+    _required(opt, ["name", "datasets", "network_g", *(["train", "logger"] if is_train else [])], "")
     if not str(opt["name"]) or os.sep in str(opt["name"]) or str(opt["name"]).startswith("."):
         raise InputError(f"name: {opt['name']!r} must be a plain folder name")
     _check_gpus(opt["num_gpu"])
     _check_datasets(opt["datasets"], registry.DATASET_REGISTRY, is_train)
-    _check_call(opt["network_g"], registry.ARCH_REGISTRY, "network_g")
+    _check_network(opt["network_g"], registry.ARCH_REGISTRY)
     _check_paths(_section(opt, "path"))
     if "val" in opt:
         _check_val(_section(opt, "val"), registry.METRIC_REGISTRY, is_train)
@@ -97,9 +93,18 @@ def _check_datasets(datasets: Any, registry: Any, is_train: bool) -> None:
         cls = _lookup(section, registry, where)
         if hasattr(cls, "OPTIONS"):
             _known(section, cls.OPTIONS | (LOADER_TRAIN if training else LOADER), where)
+        if hasattr(cls, "check_options"):
+            _in_section(where, cls.check_options, {**section, "phase": phase.split("_")[0]})
         for key in ("dataroot_lq", "dataroot_gt"):
             if section.get(key) and not Path(section[key]).expanduser().exists():
                 raise InputError(f"{where}:{key}: {section[key]} does not exist in {Path.cwd()}; correct the path")
+
+
+def _in_section(where: str, check: Callable[[dict[str, Any]], None], section: dict[str, Any]) -> None:
+    try:
+        check(section)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
 
 
 def _check_paths(section: dict[str, Any]) -> None:
@@ -119,6 +124,14 @@ def _check_val(section: dict[str, Any], registry: Any, is_train: bool) -> None:
         _check_call(metric, registry, f"val:metrics:{name}", {"better"}, ("img", "img2"))
 
 
+def _check_network(section: Any, registry: Any) -> None:
+    import torch
+
+    call = _check_call(section, registry, "network_g")
+    with torch.device("meta"):  # shapes only
+        _try_call(call, section, "network_g")
+
+
 def _check_train(section: dict[str, Any], registry: Any) -> None:
     import torch
 
@@ -128,26 +141,43 @@ def _check_train(section: dict[str, Any], registry: Any) -> None:
     _required(section, ["total_iter", "optim_g", "scheduler", "pixel_opt"], "train")
     for name in ("pixel_opt", "edge_opt"):
         if section.get(name):
-            _check_call(section[name], registry, f"train:{name}")
+            where = f"train:{name}"
+            _try_call(_check_call(section[name], registry, where), section[name], where)
     optimizers = {
         name: cls
         for name, cls in vars(torch.optim).items()
         if inspect.isclass(cls) and issubclass(cls, torch.optim.Optimizer)
     }
-    _check_call(section["optim_g"], optimizers, "train:optim_g", skip=("params",))
-    _check_call(section["scheduler"], schedulers(), "train:scheduler", skip=("optimizer", "last_epoch"))
+    where, call = "train:optim_g", _check_call(section["optim_g"], optimizers, "train:optim_g", skip=("params",))
+    optimizer = _try_call(call, section["optim_g"], where, [torch.nn.Parameter(torch.zeros(1))])
+    where = "train:scheduler"
+    call = _check_call(section["scheduler"], schedulers(), where, skip=("optimizer", "last_epoch"))
+    _try_call(call, section["scheduler"], where, optimizer)
 
 
 def _check_call(
     section: Any, registry: Any, where: str, also: Iterable[str] = (), skip: Iterable[str] = ("self",)
-) -> None:
-    """Check a ``{type: NAME, argument: value, ...}`` section against NAME's signature."""
+) -> Callable[..., Any]:
+    """Check a ``{type: NAME, argument: value, ...}`` section's names against NAME's signature; return what NAME is."""
     if not isinstance(section, dict):
         raise InputError(f"{where}: must be a section with a type, such as {{type: NAME}}")
-    arguments = _arguments(_lookup(section, registry, where), skip)
+    call: Callable[..., Any] = _lookup(section, registry, where)
+    arguments = _arguments(call, skip)
     _known(section, {"type", *also, *arguments}, where)
     needed = [name for name, parameter in arguments.items() if parameter.default is inspect.Parameter.empty]
     _required(section, needed, where)
+    return call
+
+
+def _try_call(call: Callable[..., Any], section: Mapping[str, Any], where: str, *arguments: object) -> Any:
+    """Build what a section describes, to hear now what is wrong with its values."""
+    options = {key: value for key, value in section.items() if key != "type"}
+    try:
+        return call(*arguments, **options)
+    except Exception as error:  # whatever a constructor does with a value it was not made for
+        given = ", ".join(f"{key}: {value!r}" for key, value in options.items())
+        reason = str(error).partition("\n")[0]
+        raise InputError(f"{where}: {section['type']} does not take these values ({reason}); given {given}") from error
 
 
 def _arguments(call: Callable[..., Any], skip: Iterable[str]) -> dict[str, inspect.Parameter]:

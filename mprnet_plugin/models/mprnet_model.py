@@ -99,6 +99,7 @@ class MPRNetModel(SRModel):  # type: ignore[misc]
         self.precision = train.get("precision", "fp32")
         if self.precision not in PRECISIONS:
             raise InputError(f"train:precision: {self.precision!r} is not known, {nearest(self.precision, PRECISIONS)}")
+        self._validated: dict[str, int] = {}
         super().init_training_settings()
 
     def get_optimizer(self, optim_type: str, params: Any, lr: float, **kwargs: Any) -> torch.optim.Optimizer:
@@ -151,7 +152,8 @@ class MPRNetModel(SRModel):  # type: ignore[misc]
         # A generator of its own, so that a resumed run mixes as the uninterrupted one would have.
         seed = (self.opt["manual_seed"] * self.opt["world_size"] + self.opt["rank"]) * 1_000_003 + current_iter
         generator = torch.Generator().manual_seed(seed)
-        return mixup(self.lq, self.gt, generator, options.get("alpha", 0.6))
+        lq, gt = mixup(self.lq, self.gt, generator, options.get("alpha", 0.6))
+        return lq, gt
 
     def _step_losses(self, lq: Tensor, gt: Tensor, share: float) -> dict[str, Tensor]:
         """Add ``share`` of the losses' gradient; return the losses times ``share``, for the log."""
@@ -205,6 +207,12 @@ class MPRNetModel(SRModel):  # type: ignore[misc]
         options = self.opt["val"]
         metrics = options.get("metrics") or {}
         dataset = dataloader.dataset
+        if self.is_train:
+            # After the last iteration the host counts one more, and validates again what it has just validated.
+            current_iter = min(current_iter, int(self.opt["train"]["total_iter"]))
+            if self._validated.get(dataset.opt["name"]) == current_iter:
+                return
+            self._validated[dataset.opt["name"]] = current_iter
         first = self.opt["rank"] == 0
         scores: dict[int, val.Scores] = {}
         shown: list[val.Restored] = []

@@ -38,9 +38,9 @@ def image_name(sample: Mapping[str, Any]) -> str:
 
 
 def shard(dataset: Any, rank: int, world_size: int, show: bool) -> Iterator[tuple[int, Any]]:
-    """Yield this process's images as (index, batch of one), with a progress bar for the first process."""
+    """Yield this process's images as (index, batch of one), with a progress bar on the first one's terminal."""
     indices = range(rank, len(dataset), world_size)
-    for index in tqdm(indices, unit="image", desc="validation", leave=False, disable=not show):
+    for index in tqdm(indices, unit="image", desc="validation", leave=False, disable=None if show else True):
         yield index, default_collate([dataset[index]])
 
 

@@ -19,10 +19,12 @@ class Pairs:
 
 def draws(sampler: ResumableSampler, epoch: int) -> list[tuple[int, int]]:
     sampler.set_epoch(epoch)
-    return [(draw.index, draw.position) for draw in sampler]
+    return [(draw.item, draw.position) for draw in sampler]
 
 
-@pytest.mark.parametrize(("size", "batch", "ranks", "ratio"), [(10, 4, 1, 1), (3, 8, 1, 1), (20, 2, 3, 2), (7, 1, 1, 1)])
+@pytest.mark.parametrize(
+    ("size", "batch", "ranks", "ratio"), [(10, 4, 1, 1), (3, 8, 1, 1), (20, 2, 3, 2), (7, 1, 1, 1)]
+)
 def test_an_epoch_is_whole_batches_and_takes_every_sample(size: int, batch: int, ranks: int, ratio: int) -> None:
     samplers = [ResumableSampler(Pairs(size, batch_size=batch), ranks, rank, ratio) for rank in range(ranks)]
     assert all(len(s) % batch == 0 and len(list(s)) == len(s) for s in samplers)
