@@ -174,6 +174,7 @@ class LmdbStore:
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
         self._sizes = _read_meta(self.root)
+        self._views: dict[str, Image] = {}  # no pixels: where they are in the map, found once
 
     def __reduce__(self) -> tuple[type[LmdbStore], tuple[Path]]:
         return LmdbStore, (self.root,)
@@ -202,6 +203,10 @@ class LmdbStore:
 
     def read(self, key: str) -> Image:
         """Return one image; an 8-bit Netpbm P6 value is a read-only view of the map, anything else is decoded."""
+        view = self._views.get(key)
+        return self._read(key) if view is None else view
+
+    def _read(self, key: str) -> Image:
         data = self.raw(key)
         header = _PPM_HEADER.match(bytes(data[:_PPM_HEADER_MAX]))
         if header is None:
@@ -212,7 +217,10 @@ class LmdbStore:
         if len(data) != expected:
             raise InputError(f"{self.where(key)} has {len(data)} bytes, its header asks for {expected}; {_REPACK}")
         pixels = np.asarray(_MappedBytes(data, self._map))[header.end() :].view(dtype).reshape(height, width, 3)
-        return pixels if top < 256 else pixels.astype(np.uint16)
+        if top > 255:
+            return pixels.astype(np.uint16)
+        self._views[key] = pixels
+        return pixels
 
     def where(self, key: str) -> str:
         """Return the database and the key."""

@@ -17,13 +17,15 @@ from basicsr.utils import get_root_logger
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from mprnet_plugin.archs.ensemble import self_ensemble
+from mprnet_plugin.archs.local_pooling import local_pooling
 from mprnet_plugin.archs.padding import pad_to_multiple
 from mprnet_plugin.data.mixup import mixup
 from mprnet_plugin.errors import InputError, nearest
 from mprnet_plugin.models import validation as val
-from mprnet_plugin.models.files import save_whole
 from mprnet_plugin.models.schedules import WarmupCosineLR
 from mprnet_plugin.weights.checkpoint import load_into, load_state_dict
+from mprnet_plugin.weights.files import whole_file
 
 TRAIN_OPTIONS = frozenset(
     [
@@ -61,7 +63,8 @@ class MPRNetModel(SRModel):  # type: ignore[misc]
     On top of the host's options, ``train`` takes ``edge_opt`` (a second loss), ``clamp_output`` (losses of outputs
     clamped to [0, 1], the denoising recipe), ``mixup`` (``{alpha, start_iter}``), ``micro_batch_size`` (samples per
     forward pass; gradients accumulate to the whole batch) and ``precision`` (``fp32`` or ``bf16``); optimisers are any
-    of ``torch.optim``. ``val`` takes ``grid_images`` (rows of the before/after picture) and ``round_to_uint8``.
+    of ``torch.optim``. ``val`` takes ``grid_images`` (rows of the before/after picture), ``round_to_uint8`` (false:
+    metrics see floats), ``local_pooling`` (``{train_size, base_size}``, TLC) and ``self_ensemble``.
     """
 
     log_dict: dict[str, float]
@@ -190,9 +193,15 @@ class MPRNetModel(SRModel):  # type: ignore[misc]
         net = self.net_g_ema if hasattr(self, "net_g_ema") else self.get_bare_model(self.net_g)
         training = net.training
         net.eval()
-        with torch.inference_mode():
-            height, width = self.lq.shape[-2:]
-            self.output = net(pad_to_multiple(self.lq))[0][..., :height, :width]
+        options = self.opt.get("val") or {}
+
+        def restore(x: Tensor) -> Tensor:
+            result: Tensor = net(pad_to_multiple(x))[0]
+            return result[..., : x.shape[-2], : x.shape[-1]]
+
+        pooling = options.get("local_pooling")
+        with torch.inference_mode(), local_pooling(net, **pooling) if pooling else contextlib.nullcontext():
+            self.output = self_ensemble(restore, self.lq) if options.get("self_ensemble") else restore(self.lq)
         net.train(training)
 
     def validation(self, dataloader: Any, current_iter: Any, tb_logger: Any, save_img: bool = False) -> None:
@@ -267,7 +276,7 @@ class MPRNetModel(SRModel):  # type: ignore[misc]
             key: {k: v.detach().cpu() for k, v in self.get_bare_model(n).state_dict().items()}
             for n, key in zip(nets, keys, strict=True)
         }
-        save_whole(content, Path(self.opt["path"]["models"]) / f"{net_label}_{name}.pth")
+        _save(content, Path(self.opt["path"]["models"]) / f"{net_label}_{name}.pth")
 
     def save_training_state(self, epoch: int, current_iter: int) -> None:
         """Write what resuming needs; it comes after the network, so a state stands for a whole checkpoint."""
@@ -279,8 +288,21 @@ class MPRNetModel(SRModel):  # type: ignore[misc]
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "schedulers": [scheduler.state_dict() for scheduler in self.schedulers],
         }
-        save_whole(state, Path(self.opt["path"]["training_states"]) / f"{current_iter}.state")
+        _save(state, Path(self.opt["path"]["training_states"]) / f"{current_iter}.state")
 
 
 def _bar(options: dict[str, Any]) -> bool:
     return bool(options.get("pbar", True))
+
+
+def _save(content: object, path: Path) -> None:
+    """``torch.save``, whole or not at all.
+
+    Raises:
+        InputError: The disk is full, or the like; an older file of that name is as it was.
+    """
+    with whole_file(path) as part:
+        try:
+            torch.save(content, part)
+        except RuntimeError as error:  # torch's writer does not pass the system's error on
+            raise OSError(str(error).partition("\n")[0]) from error

@@ -14,7 +14,21 @@ from torch import Tensor, distributed
 from torch.utils.data import default_collate
 from tqdm import tqdm
 
-VAL_OPTIONS = frozenset(["val_freq", "save_img", "suffix", "metrics", "pbar", "grid_images", "round_to_uint8"])
+from mprnet_plugin.weights.files import whole_file
+
+VAL_OPTIONS = frozenset(
+    [
+        "val_freq",
+        "save_img",
+        "suffix",
+        "metrics",
+        "pbar",
+        "grid_images",
+        "round_to_uint8",
+        "local_pooling",
+        "self_ensemble",
+    ]
+)
 GRID_SIDE = 320
 """Sides of a grid's pictures are cut to this many pixels: a blur or a grain must stay visible."""
 
@@ -95,13 +109,10 @@ def show_grid(images: list[Restored], path: Path, tag: str, step: int | None, tb
 
 def write_picture(picture: Image, path: Path) -> None:
     """Write a BGR picture as PNG, making its folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     if picture.dtype != np.uint8:
         picture = np.rint(picture * 255).astype(np.uint8)
-    encoded = cv2.imencode(".png", picture)[1]
-    part = path.with_name(f".{path.name}.part")
-    part.write_bytes(encoded.tobytes())
-    part.replace(path)
+    with whole_file(path) as part:
+        part.write_bytes(cv2.imencode(".png", picture)[1].tobytes())
 
 
 def to_picture(x: Tensor, rounded: bool) -> Image:
