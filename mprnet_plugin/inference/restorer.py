@@ -1,0 +1,278 @@
+"""Restore pictures in memory: any size, on any device, within its memory."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mprnet_plugin.archs.local_pooling import use_local_pooling
+from mprnet_plugin.archs.mprnet_arch import SIZE_MULTIPLE, MPRNet
+from mprnet_plugin.archs.padding import pad_to_multiple
+from mprnet_plugin.errors import InputError, nearest
+from mprnet_plugin.inference.tiling import Span, blend_weights, check_tile, spans
+
+__all__ = ["PRECISIONS", "Restorer", "available_memory", "choose_device"]
+
+logger = logging.getLogger(__name__)
+
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+_HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
+_SMALLEST_TILE = 64
+_MAPS_ALIVE = 13.0
+"""Peak memory in full-resolution maps of stage 3's width; measured by scripts/benchmarks/bench_inference.py."""
+_PEAKS = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}
+
+Image = TypeVar("Image", NDArray[Any], Tensor)
+Read = Callable[[Span, Span], Tensor]
+Write = Callable[[Span, Tensor], None]
+
+
+def choose_device(name: str | torch.device = "auto") -> torch.device:
+    """Return a device; ``auto`` is the GPU where there is one (CUDA, then Apple's), else the CPU.
+
+    Raises:
+        InputError: torch does not know it, or cannot use it on this machine.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).partition("\n")[0]
+        raise InputError(f"device {str(name)!r} cannot be used ({reason}); use auto, cpu or cuda") from error
+    return device
+
+
+def available_memory(device: torch.device) -> int:
+    """Return how many bytes may be used on a device: what is free there, or in the machine and its container."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    free = 4 << 30  # where the system does not say, as on macOS and Windows
+    try:
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
+        used = int(Path("/sys/fs/cgroup/memory.current").read_text())
+        free = min(free, int(limit) - used) if limit != "max" else free
+    except (AttributeError, ValueError, OSError):
+        pass
+    return free
+
+
+class Restorer:
+    """Apply a network to pictures of any height and width.
+
+    Args:
+        net: An MPRNet, whose first output is the result; it is moved to the device and set to evaluation.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+        precision: ``fp32`` is exact; ``auto`` is the same with the GPU's faster float32 (TF32); ``bf16`` and ``fp16``
+            compute convolutions with fewer digits in half of the memory.
+        tile: Side in pixels of the windows that large pictures are cut into, a multiple of 8; 0 never cuts, ``auto``
+            cuts only what does not fit into the memory that is free. A cut picture differs a little from a whole one.
+        tile_overlap: Pixels that neighbouring windows share at least.
+        local_pooling: Pool locally in channel attention (TLC) instead of over the whole picture; changes ``net``.
+        self_ensemble: Average the results of the picture's eight flips and rotations: eight times the work.
+
+    Raises:
+        InputError: An option that is unknown or out of range.
+    """
+
+    def __init__(
+        self,
+        net: MPRNet,
+        device: str | torch.device = "auto",
+        precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
+        tile: int | Literal["auto"] = "auto",
+        tile_overlap: int = 64,
+        local_pooling: bool = False,
+        self_ensemble: bool = False,
+    ) -> None:
+        if precision not in PRECISIONS:
+            raise InputError(f"precision {precision!r} is unknown; {nearest(str(precision), PRECISIONS)}")
+        if isinstance(tile, str) and tile != "auto":
+            raise InputError(f"tile {tile!r} must be auto or a number of pixels: try auto")
+        if not isinstance(tile, str) and tile != 0:
+            check_tile(tile, tile_overlap)
+        self.device = choose_device(device)
+        self.precision = precision
+        self.tile = tile
+        self.tile_overlap = tile_overlap
+        self.self_ensemble = self_ensemble
+        self.net = (use_local_pooling(net) if local_pooling else net).to(self.device).eval()
+        self.channels: int = net.shallow_feat1.get_submodule("0").in_channels  # type: ignore[assignment]
+        if net.out_c != self.channels:
+            raise InputError(
+                f"network maps {self.channels} channels to {net.out_c}: only as many as it takes can be shown"
+            )
+        self._width = net.concat23.out_channels
+
+    def __call__(self, image: Image) -> Image:
+        """Restore one picture.
+
+        Args:
+            image: NumPy (H, W), (H, W, 1), (H, W, 3) or, with alpha last, (H, W, 2) or (H, W, 4); or torch (H, W),
+                (C, H, W) or (N, C, H, W) with the same C. uint8, uint16, or floating point in [0, 1]; RGB.
+
+        Returns:
+            The same kind, shape, dtype and device; values rounded and clamped to the range. Alpha is unchanged. Grey
+            is the mean of the restored channels.
+
+        Raises:
+            InputError: Another shape or dtype, no pixels, values that are not finite, or too little memory for the
+                smallest window.
+        """
+        if isinstance(image, Tensor):
+            return self._restore_tensor(image)
+        if not isinstance(image, np.ndarray):
+            raise InputError(f"image is a {type(image).__name__}, expected a NumPy array or a torch tensor: convert it")
+        planes = image[..., None] if image.ndim == 2 else image
+        if planes.ndim != 3 or planes.shape[2] not in (1, 2, 3, 4) or planes.size == 0:
+            raise InputError(f"image has shape {image.shape}, expected (H, W) or (H, W, 1 to 4): reshape it")
+        peak = _PEAKS.get(planes.dtype, 1 if planes.dtype.kind == "f" else None)
+        if peak is None:
+            raise InputError(f"image is {image.dtype}, expected uint8, uint16 or floating point in [0, 1]: convert it")
+        result = planes.copy()
+        colours = planes.shape[2] - (planes.shape[2] % 2 == 0)
+
+        def read(rows: Span, columns: Span) -> Tensor:
+            part = planes[rows.start : rows.stop, columns.start : columns.stop, :colours]
+            # Through float32 in NumPy, as torch has few operations on 16-bit integers.
+            return torch.from_numpy(part.astype(np.float32) / np.float32(peak)).permute(2, 0, 1)[None]
+
+        def write(rows: Span, values: Tensor) -> None:
+            part = values[0].permute(1, 2, 0).clamp_(0, 1).mul_(peak).numpy()
+            result[rows.start : rows.stop, :, :colours] = np.rint(part) if peak > 1 else part
+
+        self._restore(planes.shape[0], planes.shape[1], colours, read, write)
+        return result.reshape(image.shape)
+
+    def _restore_tensor(self, image: Tensor) -> Tensor:
+        if image.dim() == 4:
+            return torch.stack([self._restore_tensor(one) for one in image]) if len(image) else image.clone()
+        planes = image[None] if image.dim() == 2 else image
+        array = planes.detach().cpu().permute(1, 2, 0) if planes.dim() == 3 else planes
+        array = array.float() if array.is_floating_point() else array
+        restored = torch.from_numpy(self(array.numpy()))
+        return restored.permute(2, 0, 1).reshape(image.shape).to(image)
+
+    def _restore(self, height: int, width: int, colours: int, read: Read, write: Write) -> None:
+        """Restore with windows that fit, smaller ones where memory runs out nevertheless."""
+        if colours not in (1, self.channels):
+            raise InputError(f"image has {colours} colour channels, the network takes {self.channels}: convert it")
+        padded = (height + -height % SIZE_MULTIPLE, width + -width % SIZE_MULTIPLE)
+        tile = self._first_tile(*padded)
+        while True:
+            try:
+                self._restore_windows((height, width), padded, tile, read, write)
+            except (MemoryError, RuntimeError) as error:
+                if not _is_out_of_memory(error):
+                    raise
+                reason = str(error).partition("\n")[0]
+            else:
+                return
+            # Outside of the handler, so that the failed pass's tensors, which its traceback holds, are free.
+            tile = min(tile, max(padded)) // 2 // SIZE_MULTIPLE * SIZE_MULTIPLE
+            if tile < _SMALLEST_TILE:
+                raise InputError(f"out of memory even for windows of {2 * tile} pixels ({reason}): use another device")
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+            logger.warning("out of memory: trying again with windows of %d x %d pixels", tile, tile)
+
+    def _first_tile(self, height: int, width: int) -> int:
+        whole = max(height, width, 2 * SIZE_MULTIPLE)
+        if self.tile != "auto":
+            return self.tile or whole
+        values = 2 if self.precision in _HALF else 4
+        pixels = int(available_memory(self.device) * 0.8 / (_MAPS_ALIVE * self._width * values))
+        if height * width <= pixels:
+            return whole
+        tile = max(int(pixels**0.5) // SIZE_MULTIPLE * SIZE_MULTIPLE, _SMALLEST_TILE)
+        if tile < whole:
+            logger.info("%d x %d pixels are restored in windows of %d, as memory allows", width, height, tile)
+        return tile
+
+    def _restore_windows(
+        self, size: tuple[int, int], padded: tuple[int, int], tile: int, read: Read, write: Write
+    ) -> None:
+        """Restore window by window; no more than a band of windows is held beside the picture."""
+        height, width = size
+        overlap = min(self.tile_overlap, tile // 2 // SIZE_MULTIPLE * SIZE_MULTIPLE)
+        bands, columns = spans(padded[0], tile, overlap), spans(padded[1], tile, overlap)
+        down, across = blend_weights(bands), blend_weights(columns)
+        band: Tensor | None = None
+        for index, rows in enumerate(bands):
+            inner = Span(rows.start, min(rows.stop, height))
+            fresh: Tensor | None = None
+            for column, weights in zip(columns, across, strict=True):
+                x = read(inner, Span(column.start, min(column.stop, width)))
+                y = self._apply(x)
+                if fresh is None:
+                    fresh = y.new_zeros(1, y.shape[1], y.shape[2], width)
+                scale = down[index][: y.shape[2], None] * weights[None, : y.shape[3]]
+                fresh[..., column.start : column.start + y.shape[3]] += y * torch.from_numpy(scale)
+            if fresh is None:
+                continue
+            if band is not None:
+                fresh[:, :, : band.shape[2]] += band
+            done = bands[index + 1].start if index + 1 < len(bands) else height
+            write(Span(rows.start, done), fresh[:, :, : done - rows.start])
+            band = fresh[:, :, done - rows.start :].clone()
+
+    def _apply(self, x: Tensor) -> Tensor:
+        """Restore one window (1, C, h, w) of any size on the device; the result is float32 on the CPU, C as given."""
+        colours = x.shape[1]
+        x = x.to(self.device).expand(-1, self.channels, -1, -1)
+        views = range(8) if self.self_ensemble else range(1)
+        with torch.inference_mode(), self._arithmetic():
+            total = sum((_turned_back(self._forward(_turned(x, view)), view) for view in views), torch.zeros(()))
+        result = total / len(views)
+        if colours < result.shape[1]:
+            result = result.mean(1, keepdim=True)
+        if not bool(torch.isfinite(result).all()):
+            raise InputError(
+                f"result is not finite (precision {self.precision}): use fp32 and a picture of finite values"
+            )
+        return result.cpu()
+
+    def _forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.net(pad_to_multiple(x.contiguous()))[0]
+        return result[..., : x.shape[-2], : x.shape[-1]].float()
+
+    @contextmanager
+    def _arithmetic(self) -> Iterator[None]:
+        half = _HALF.get(self.precision)
+        if half is not None:
+            with torch.autocast(self.device.type, half):
+                yield
+        elif self.device.type == "cuda":
+            with torch.backends.cudnn.flags(allow_tf32=self.precision == "auto"):
+                yield
+        else:
+            yield
+
+
+def _turned(x: Tensor, view: int) -> Tensor:
+    """Return one of eight flips and rotations."""
+    x = x.rot90(view % 4, (-2, -1))
+    return x.flip(-1) if view >= 4 else x
+
+
+def _turned_back(x: Tensor, view: int) -> Tensor:
+    x = x.flip(-1) if view >= 4 else x
+    return x.rot90(-(view % 4), (-2, -1))
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    # The CPU's allocator raises a plain RuntimeError.
+    return isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
