@@ -34,7 +34,7 @@ class DistInfo(dist_info):
         if sys.version_info >= (3, 13) and not os.environ.get(SKIP_HOST_CHECK) and not host_is_installed():
             raise SystemExit(
                 f"error: basicsr {HOST_VERSION}, which mprnet-plugin extends, does not build with pip alone on Python "
-                f"{sys.version_info.major}.{sys.version_info.minor}: run `{sys.executable} scripts/install_host.py` in "
+                f"{sys.version_info[0]}.{sys.version_info[1]}: run `{sys.executable} scripts/install_host.py` in "
                 f"the plugin's source folder first, then this command again ({SKIP_HOST_CHECK}=1 skips this check)"
             )
         super().run()
