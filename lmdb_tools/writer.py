@@ -69,6 +69,7 @@ class Database:
     def __init__(self, final: Path, plan: str, head: Mapping[str, Any], overwrite: bool) -> None:
         self.final = final
         self.partial = final.parent / f".{final.stem}.partial"
+        self.old = final.parent / f".{final.stem}.old"
         self.complete = self.ready = False
         self.count = 0
         self._plan = plan
@@ -77,7 +78,8 @@ class Database:
         if os.path.lexists(final) and not overwrite:
             self._check_final()
             self.complete = True
-            shutil.rmtree(self.partial, ignore_errors=True)
+            for leftover in (self.partial, self.old):
+                shutil.rmtree(leftover, ignore_errors=True)
 
     def open(self) -> None:
         """Go on with the partial database, or start one. Does nothing where the database is complete.
@@ -206,11 +208,10 @@ def publish(databases: Sequence[Database]) -> None:
     side as if they were a pair.
     """
     waiting = [database for database in databases if not database.complete]
-    old = {database: database.final.parent / f".{database.final.stem}.old" for database in waiting}
     for database in waiting:
-        shutil.rmtree(old[database], ignore_errors=True)
+        shutil.rmtree(database.old, ignore_errors=True)
         if os.path.lexists(database.final):
-            database.final.replace(old[database])
+            database.final.replace(database.old)
     for database in waiting:
         for name in (_PLAN_NAME, _JOURNAL_NAME):
             (database.partial / name).unlink(missing_ok=True)
@@ -219,7 +220,7 @@ def publish(databases: Sequence[Database]) -> None:
         database.complete = True
     for database in waiting:
         _sync_folder(database.final.parent)
-        shutil.rmtree(old[database], ignore_errors=True)
+        shutil.rmtree(database.old, ignore_errors=True)
 
 
 @contextlib.contextmanager
