@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from mprnet_plugin.errors import InputError, nearest
 
 MODEL_TYPE = "MPRNetModel"
+ROOTS = ("dataroot_lq", "dataroot_gt")
 
 TOP = {"name", "model_type", "scale", "num_gpu", "manual_seed", "datasets", "network_g", "path", "val", "dist_params"}
 TOP_TRAIN = TOP | {"train", "logger", "find_unused_parameters"}
@@ -19,6 +21,8 @@ PATH = {"pretrain_network_g", "param_key_g", "strict_load_g", "resume_state", "i
 LOGGER = {"print_freq", "save_checkpoint_freq", "use_tb_logger", "wandb"}
 # What the host's runner and loader read of a dataset's section.
 LOADER = {"name", "type", "phase", "scale", "pin_memory", "persistent_workers", "prefetch_mode", "num_prefetch_queue"}
+# What our model reads of a validation or test set's section.
+LOADER_EVAL = LOADER | {"metrics", "protocol"}
 LOADER_TRAIN = LOADER | {"batch_size", "batch_size_per_gpu", "num_worker_per_gpu", "dataset_enlarge_ratio"}
 
 
@@ -54,7 +58,7 @@ def _check(opt: dict[str, Any], is_train: bool) -> None:
     if not str(opt["name"]) or os.sep in str(opt["name"]) or str(opt["name"]).startswith("."):
         raise InputError(f"name: {opt['name']!r} must be a plain folder name")
     _check_gpus(opt["num_gpu"])
-    _check_datasets(opt["datasets"], registry.DATASET_REGISTRY, is_train)
+    _check_datasets(opt["datasets"], registry, is_train)
     _check_network(opt["network_g"], registry.ARCH_REGISTRY)
     _check_paths(_section(opt, "path"))
     if "val" in opt:
@@ -75,29 +79,56 @@ def _check_gpus(wanted: Any) -> None:
         raise InputError(f"num_gpu: {wanted!r}, but {available} GPUs are here: use num_gpu: auto")
 
 
-def _check_datasets(datasets: Any, registry: Any, is_train: bool) -> None:
+def _check_datasets(datasets: Any, registries: Any, is_train: bool) -> None:
     phases = ("train", "val") if is_train else ("val", "test")
     if not isinstance(datasets, dict) or (is_train and "train" not in datasets):
         raise InputError(f"datasets: needs sections {' and '.join(phases)}")
-    for phase, section in datasets.items():
-        where = f"datasets:{phase}"
+    _drop_absent(datasets)
+    for phase in datasets:
         if phase.split("_")[0] not in phases:
-            raise InputError(f"{where}: phases start with {' or '.join(phases)}, {nearest(phase, phases)}")
+            raise InputError(f"datasets:{phase}: phases start with {' or '.join(phases)}, {nearest(phase, phases)}")
         section = _section(datasets, phase, "datasets")
         section.setdefault("name", phase)
-        training = phase == "train"
-        if training:
-            section.setdefault("num_worker_per_gpu", 0)
-            if not {"batch_size", "batch_size_per_gpu"} & section.keys():
-                raise InputError(f"{where}: batch_size is missing (of one optimiser step, over all processes)")
-        cls = _lookup(section, registry, where)
-        if hasattr(cls, "OPTIONS"):
-            _known(section, cls.OPTIONS | (LOADER_TRAIN if training else LOADER), where)
-        if hasattr(cls, "check_options"):
-            _in_section(where, cls.check_options, {**section, "phase": phase.split("_")[0]})
-        for key in ("dataroot_lq", "dataroot_gt"):
-            if section.get(key) and not Path(section[key]).expanduser().exists():
-                raise InputError(f"{where}:{key}: {section[key]} does not exist in {Path.cwd()}; correct the path")
+        _check_dataset(section, registries, f"datasets:{phase}", phase.split("_")[0])
+
+
+def _check_dataset(section: dict[str, Any], registries: Any, where: str, phase: str) -> None:
+    if phase == "train":
+        section.setdefault("num_worker_per_gpu", 0)
+        if not {"batch_size", "batch_size_per_gpu"} & section.keys():
+            raise InputError(f"{where}: batch_size is missing (of one optimiser step, over all processes)")
+    else:
+        _check_metrics(section, registries.METRIC_REGISTRY, where)
+    cls = _lookup(section, registries.DATASET_REGISTRY, where)
+    if hasattr(cls, "OPTIONS"):
+        _known(section, cls.OPTIONS | (LOADER_TRAIN if phase == "train" else LOADER_EVAL), where)
+    if hasattr(cls, "check_options"):
+        _in_section(where, cls.check_options, {**section, "phase": phase})
+    for key in ROOTS:
+        if section.get(key) and not Path(section[key]).expanduser().exists():
+            raise InputError(f"{where}:{key}: {section[key]} does not exist in {Path.cwd()}; correct the path")
+
+
+def _drop_absent(datasets: dict[str, Any]) -> None:
+    """Leave out the sets marked ``optional: true`` whose files are not there, and say so."""
+    absent = [
+        phase
+        for phase, section in datasets.items()
+        if isinstance(section, dict)
+        and section.pop("optional", False)
+        and not all(Path(str(section.get(key))).expanduser().exists() for key in ROOTS)
+    ]
+    if len(absent) == len(datasets):
+        wanted = ", ".join(str(datasets[phase].get("dataroot_lq")) for phase in absent)
+        raise InputError(f"datasets: none of {wanted} exists in {Path.cwd()}; put one there or correct the paths")
+    for phase in absent:
+        section = datasets.pop(phase)
+        sys.stderr.write(f"{section.get('name', phase)} is left out: {section.get('dataroot_lq')} is not there\n")
+
+
+def _check_metrics(section: dict[str, Any], registry: Any, where: str) -> None:
+    for name, metric in (section.get("metrics") or {}).items():
+        _check_call(metric, registry, f"{where}:metrics:{name}", {"better"}, ("img", "img2"))
 
 
 def _in_section(where: str, check: Callable[[dict[str, Any]], None], section: dict[str, Any]) -> None:
@@ -120,8 +151,7 @@ def _check_val(section: dict[str, Any], registry: Any, is_train: bool) -> None:
     _known(section, VAL_OPTIONS, "val")
     _required(section, ["val_freq"] if is_train else [], "val")
     section.setdefault("save_img", False)
-    for name, metric in (section.get("metrics") or {}).items():
-        _check_call(metric, registry, f"val:metrics:{name}", {"better"}, ("img", "img2"))
+    _check_metrics(section, registry, "val")
 
 
 def _check_network(section: Any, registry: Any) -> None:

@@ -69,6 +69,10 @@ class MPRNetModel(SRModel):  # type: ignore[misc]
 
     log_dict: dict[str, float]
 
+    def __init__(self, opt: dict[str, Any]) -> None:
+        self._best: dict[str, val.Best] = {}
+        super().__init__(opt)
+
     def print_network(self, net: nn.Module) -> None:
         """Log the network in one line, where the host prints every layer."""
         bare = self.get_bare_model(net)
@@ -214,8 +218,8 @@ class MPRNetModel(SRModel):  # type: ignore[misc]
             save_img: Whether to write every restored image.
         """
         options = self.opt["val"]
-        metrics = options.get("metrics") or {}
         dataset = dataloader.dataset
+        metrics = self._metrics(dataset)
         if self.is_train:
             # After the last iteration the host counts one more, and validates again what it has just validated.
             current_iter = min(current_iter, int(self.opt["train"]["total_iter"]))
@@ -234,7 +238,12 @@ class MPRNetModel(SRModel):  # type: ignore[misc]
                 val.write_picture(image.result, self._picture_path(dataset.opt["name"], image.name, current_iter))
         scores = val.gather(scores)
         if first and scores:
-            self._report(dataset.opt["name"], scores, shown, current_iter, tb_logger)
+            self._report(dataset, scores, shown, current_iter, tb_logger)
+
+    def _metrics(self, dataset: Any) -> dict[str, Any]:
+        """Return a dataset's metrics: its own, else those of ``val``."""
+        metrics: dict[str, Any] = dataset.opt.get("metrics") or self.opt["val"].get("metrics") or {}
+        return metrics
 
     def _restore(self, sample: dict[str, Any], rounded: bool) -> val.Restored:
         self.feed_data(sample)
@@ -250,20 +259,27 @@ class MPRNetModel(SRModel):  # type: ignore[misc]
         return folder / dataset / f"{name}_{self.opt['val'].get('suffix') or self.opt['name']}.png"
 
     def _report(
-        self, dataset: str, scores: dict[int, val.Scores], shown: list[val.Restored], current_iter: Any, tb_logger: Any
+        self, dataset: Any, scores: dict[int, val.Scores], shown: list[val.Restored], current_iter: Any, tb_logger: Any
     ) -> None:
-        metrics = self.opt["val"].get("metrics") or {}
+        name = dataset.opt["name"]
+        metrics = self._metrics(dataset)
+        logger = get_root_logger()
         if metrics and all(scores.values()):
-            self._initialize_best_metric_results(dataset)
-            self.metric_results = val.means(scores, metrics)
-            for name, value in self.metric_results.items():
-                self._update_best_metric_result(dataset, name, value, current_iter)
-            self._log_validation_metric_values(current_iter, dataset, tb_logger)
+            means = val.means(scores, metrics)
+            best = val.update_best(self._best.setdefault(name, {}), means, metrics, current_iter)
+            notes = {metric: f" (best {best[metric][0]:.4f} @ {best[metric][1]})" for metric in metrics}
+            lines = [
+                f"\t # {metric}: {value:.4f}{notes[metric] if self.is_train else ''}" for metric, value in means.items()
+            ]
+            logger.info("\n".join([f"Validation {name}, {len(scores)} images", *lines]))
+            if tb_logger:
+                for metric, value in means.items():
+                    tb_logger.add_scalar(f"metrics/{name}/{metric}", value, current_iter)
         if shown:
             step = current_iter if self.is_train else None
-            path = Path(self.opt["path"]["visualization"]) / f"{dataset}_{current_iter}.png"
-            val.show_grid(shown, path, f"val/{dataset}", step, tb_logger)
-            get_root_logger().info(f"Degraded, restored and sharp, side by side: {path}")
+            path = Path(self.opt["path"]["visualization"]) / f"{name}_{current_iter}.png"
+            val.show_grid(shown, path, f"val/{name}", step, tb_logger)
+            logger.info(f"Degraded, restored and sharp, side by side: {path}")
 
     def save_network(self, net: Any, net_label: str, current_iter: int, param_key: Any = "params") -> None:
         """Write networks in the host's form, whole or not at all; a failure ends the run instead of being ignored."""

@@ -34,6 +34,8 @@ GRID_SIDE = 320
 
 Image = NDArray[Any]
 Scores = dict[str, float]
+Best = dict[str, tuple[float, Any]]
+"""Metric to its best value so far and the iteration of it."""
 
 
 class Restored(NamedTuple):
@@ -70,6 +72,15 @@ def gather(mine: dict[int, Scores]) -> dict[int, Scores]:
 def means(scores: Mapping[int, Scores], metrics: Mapping[str, Any]) -> Scores:
     """Return each metric's mean over all images; summed in the dataset's order, whatever the number of processes."""
     return {name: float(np.mean([row[name] for row in scores.values()])) for name in metrics}
+
+
+def update_best(best: Best, values: Scores, metrics: Mapping[str, Any], step: Any) -> Best:
+    """Put the values that are the best so far into ``best``, and return it."""
+    for name, value in values.items():
+        sign = -1 if metrics[name].get("better", "higher") == "lower" else 1
+        if name not in best or sign * value > sign * best[name][0]:
+            best[name] = (value, step)
+    return best
 
 
 def score(image: Restored, metrics: Mapping[str, Any], calculate: Callable[..., float]) -> Scores:
