@@ -30,14 +30,20 @@ class DistInfo(dist_info):
     """Metadata is what pip asks for first when it installs: the place to say that the host has to come before us."""
 
     def run(self) -> None:
-        """Stop with one clear message where pip would go on to fail at the host's own build."""
-        if sys.version_info >= (3, 13) and not os.environ.get(SKIP_HOST_CHECK) and not host_is_installed():
-            raise SystemExit(
-                f"error: basicsr {HOST_VERSION}, which mprnet-plugin extends, does not build with pip alone on Python "
-                f"{sys.version_info[0]}.{sys.version_info[1]}: run `{sys.executable} scripts/install_host.py` in "
-                f"the plugin's source folder first, then this command again ({SKIP_HOST_CHECK}=1 skips this check)"
-            )
+        """Look for the host where pip would go on to fail at the host's own build."""
+        if sys.version_info >= (3, 13) and not os.environ.get(SKIP_HOST_CHECK):
+            require_host()
         super().run()
+
+
+def require_host() -> None:
+    """Stop with one clear message if the environment lacks the host."""
+    if not host_is_installed():
+        raise SystemExit(
+            f"error: basicsr {HOST_VERSION}, which mprnet-plugin extends, does not build with pip alone on Python 3.13 "
+            f"and later: run `{sys.executable} scripts/install_host.py` in the plugin's source folder first, then this "
+            f"command again ({SKIP_HOST_CHECK}=1 skips this check)"
+        )
 
 
 def host_is_installed() -> bool:
@@ -77,8 +83,15 @@ setup(
     name="mprnet-plugin",
     version=version(),
     description="Train, test and run MPRNet (deblurring, denoising, deraining) with the stock BasicSR",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
     license_expression="Apache-2.0",
     license_files=["LICENSE"],
+    classifiers=[
+        "Programming Language :: Python :: 3",
+        "Topic :: Scientific/Engineering :: Image Processing",
+        "Typing :: Typed",
+    ],
     python_requires=">=3.10",
     packages=find_packages(include=["mprnet_plugin*", "lmdb_tools*"]),
     package_data={
