@@ -1,0 +1,84 @@
+"""The command ``mprnet-restore``, also ``python scripts/inference_mprnet.py``."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from typing import NoReturn
+
+from mprnet_plugin.archs.presets import PRESETS
+from mprnet_plugin.errors import run_command
+
+__all__ = ["cli", "main"]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Restore what the command line names.
+
+    Returns:
+        0, or 1 when some files could not be restored and the rest were.
+
+    Raises:
+        InputError: Bad input that stops everything.
+    """
+    args = vars(_parser().parse_args(argv))
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    from mprnet_plugin.inference.predictor import MPRPredictor, summary  # here, so that --help needs no torch
+
+    source = args.pop("input_image")
+    if args.pop("cpu"):
+        args["device"] = "cpu"
+    if args["task"] is None and args["weight_path"] is None:
+        args["task"] = "Deblurring"
+    predictor = MPRPredictor(**args)
+    outcomes = predictor.run(source)
+    sys.stdout.write(f"{summary(outcomes)}; results are in {predictor.folder}\n")
+    return int(any(outcome.status == "failed" for outcome in outcomes))
+
+
+def cli() -> NoReturn:
+    """Run :func:`main` as a command."""
+    run_command(main)
+
+
+def _tile(text: str) -> int | str:
+    # What is no number goes on as it is: the restorer's message about it is the better one.
+    return int(text) if text.lstrip("-").isdigit() else text
+
+
+def _parser() -> argparse.ArgumentParser:
+    tasks = ", ".join(PRESETS)
+    parser = argparse.ArgumentParser(
+        prog="mprnet-restore", description="Deblur, denoise or derain pictures with MPRNet."
+    )
+    add = parser.add_argument
+    add(
+        "--input_image", required=True, metavar="PATH", help="a picture, a folder (with subfolders) or a quoted pattern"
+    )
+    add("--task", help=f"{tasks} (default: that of the weights, else Deblurring)")
+    add(
+        "--weight_path",
+        metavar="FILE",
+        help=".pth, .safetensors or .pdparams (default: published weights, else the demo's)",
+    )
+    add("--output_path", default="output_dir", metavar="DIR", help="results go to DIR/<task>/ (default: %(default)s)")
+    add("--target", metavar="PATH", help="what the results should be, a file or a folder: prints PSNR and SSIM")
+    add("--compare", action="store_true", help="also write a picture of before and after")
+    add("--overwrite", action="store_true", help="restore again what has a result already")
+    add("--output_format", metavar="SUFFIX", help="such as .png (default: that of each input)")
+    add("--download", action="store_true", help="download the published weights (their licence is their publisher's)")
+    add("--param_key", help="entry of a host checkpoint: params or params_ema")
+    add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: %(default)s)")
+    add("--cpu", action="store_true", help="the same as --device cpu")
+    add("--precision", default="auto", help="auto, fp32, bf16, fp16 (default: %(default)s, which is 32 bits)")
+    add("--tile", type=_tile, default="auto", help="side of windows in pixels, 0 for none (default: as memory allows)")
+    add("--tile_overlap", type=int, default=64, metavar="PIXELS", help="(default: %(default)s)")
+    add(
+        "--local_pooling",
+        action="store_true",
+        help="pool locally (TLC): better on pictures much larger than 256 pixels",
+    )
+    add("--self_ensemble", action="store_true", help="average eight flips and rotations: eight times the work")
+    add("--seed", type=int, help="accepted for scripts that pass it; restoring draws no random numbers")
+    return parser

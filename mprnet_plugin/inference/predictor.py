@@ -1,0 +1,300 @@
+"""From picture files to restored picture files, called as PaddleGAN's users know it."""
+
+from __future__ import annotations
+
+import glob
+import logging
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from mprnet_plugin.archs.mprnet_arch import MPRNet
+from mprnet_plugin.archs.presets import PRESETS
+from mprnet_plugin.errors import InputError, nearest
+from mprnet_plugin.inference.image_files import FORMATS, Picture, read_picture, write_picture
+from mprnet_plugin.inference.restorer import Restorer
+from mprnet_plugin.metrics.psnr import psnr_rgb, psnr_y_uint8
+from mprnet_plugin.metrics.ssim import ssim_volume, ssim_y_uint8
+from mprnet_plugin.weights.checkpoint import describe, infer_config, load_into, load_state_dict, preset_name
+from mprnet_plugin.weights.download import cached, check_task, demo_weights, fetch
+
+__all__ = ["MPRPredictor", "Outcome", "Scores", "find_pictures", "find_weights"]
+
+logger = logging.getLogger(__name__)
+
+_NO_TASK_FOLDER = "Restored"
+
+
+class Scores(NamedTuple):
+    """PSNR in dB and SSIM of the picture as it was and as it is now, both against its target."""
+
+    psnr_before: float
+    ssim_before: float
+    psnr: float
+    ssim: float
+
+
+class Outcome(NamedTuple):
+    """What became of one file: ``restored``, ``kept`` (an output was there already) or ``failed``, and why."""
+
+    source: Path
+    output: Path
+    status: Literal["restored", "kept", "failed"]
+    message: str = ""
+    scores: Scores | None = None
+
+
+def find_weights(task: str | None, weight_path: str | os.PathLike[str] | None = None, download: bool = False) -> Path:
+    """Choose the file of weights: the one given, else published ones in the cache, else the demo's, else a download.
+
+    Args:
+        task: A preset's name; may be None when a file is given.
+        weight_path: A file of weights.
+        download: Download the published weights rather than take the demo's.
+
+    Raises:
+        InputError: An unknown task, neither task nor file, or nothing at hand and no network.
+    """
+    if task is not None:
+        check_task(task)
+    if weight_path is not None:
+        return Path(weight_path)
+    if task is None:
+        raise InputError(
+            f"neither task nor weight_path is given: choose a task of {', '.join(PRESETS)}, or give a file"
+        )
+    at_hand = cached(task)
+    if at_hand is not None:
+        return at_hand
+    demo = None if download else demo_weights(task)
+    if demo is None:
+        return fetch(task)
+    logger.warning(
+        "%s: using the small demo weights that come with this package; --download (download=True) gets the published "
+        "ones, --weight_path FILE uses your own",
+        task,
+    )
+    return demo
+
+
+def find_pictures(path: str | os.PathLike[str], without: Path | None = None) -> list[tuple[Path, Path]]:
+    """List what ``path`` means: a file, a folder with all its subfolders, or a glob pattern.
+
+    Args:
+        path: What the user typed. A name that exists is never taken for a pattern.
+        without: A folder to leave out where it lies below ``path``: that of the results.
+
+    Returns:
+        Files in order, each with the path that it keeps below the output folder.
+
+    Raises:
+        InputError: Nothing is there, or no picture.
+    """
+    root = Path(path)
+    if root.is_dir():
+        inside = None if without is None or root.resolve() not in without.resolve().parents else without.resolve()
+        found = (Path(folder, name) for folder, _, names in os.walk(root, followlinks=True) for name in names)
+        pictures = [
+            file
+            for file in found
+            if file.suffix.lower() in FORMATS
+            and not any(part.startswith(".") for part in file.relative_to(root).parts)
+            and inside not in file.resolve().parents
+        ]
+        if not pictures:
+            raise InputError(
+                f"folder {root} holds no pictures; expected files such as *.png or *.jpg in it or below it"
+            )
+        return sorted((file, file.relative_to(root)) for file in pictures)
+    if root.is_file():
+        matches = [root]
+    else:
+        matches = [Path(name) for name in sorted(glob.glob(os.fspath(path), recursive=True))]  # noqa: PTH207 - absolute too
+        matches = [file for file in matches if file.is_file() and file.suffix.lower() in FORMATS]
+    if not matches:
+        raise InputError(f"{path}: no such file, folder, or pattern that matches a picture; check the path")
+    base = Path(os.path.commonpath([file.parent for file in matches]))
+    return [(file, file.relative_to(base)) for file in matches]
+
+
+class MPRPredictor:
+    """Restore picture files.
+
+    Results are ``<output_path>/<task>/<folders of the input>/<name>_restoration<suffix>``. Pictures are never resized;
+    one that does not fit into memory is restored in windows.
+
+    Args:
+        task: ``Deblurring``, ``Denoising`` or ``Deraining``. May be left out when ``weight_path`` is given.
+        weight_path: ``.pth``, ``.safetensors`` or ``.pdparams``; by default the task's published weights where they
+            have been downloaded, else the small demo weights.
+        output_path: Folder for results.
+        seed: Seeds torch and NumPy, for callers that pass it; restoring itself draws no random numbers.
+        device: See :class:`~mprnet_plugin.inference.restorer.Restorer`, as for the next five.
+        precision: See there.
+        tile: See there.
+        tile_overlap: See there.
+        local_pooling: See there.
+        self_ensemble: See there.
+        overwrite: Restore again what has a result already.
+        compare: Also write ``<name>_compare.png``, before on the left, after on the right.
+        target: A file, or a folder of files of the same names: what the results should be. Gives PSNR and SSIM by the
+            task's protocol, on 8 bits.
+        output_format: Suffix such as ``.png`` for the results; by default that of the input.
+        download: Download the published weights when they are not in the cache.
+        param_key: Which entry of a host checkpoint to take.
+
+    Raises:
+        InputError: An unknown option, or weights that cannot be had, read, or are another task's.
+    """
+
+    def __init__(
+        self,
+        task: str | None = None,
+        weight_path: str | os.PathLike[str] | None = None,
+        output_path: str | os.PathLike[str] = "output_dir",
+        seed: int | None = None,
+        *,
+        device: str | torch.device = "auto",
+        precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
+        tile: int | Literal["auto"] = "auto",
+        tile_overlap: int = 64,
+        local_pooling: bool = False,
+        self_ensemble: bool = False,
+        overwrite: bool = False,
+        compare: bool = False,
+        target: str | os.PathLike[str] | None = None,
+        output_format: str | None = None,
+        download: bool = False,
+        param_key: str | None = None,
+    ) -> None:
+        if output_format is not None and output_format not in FORMATS:
+            raise InputError(f"output_format {output_format!r} is unknown; {nearest(output_format, FORMATS)}")
+        if seed is not None:
+            torch.manual_seed(seed)
+            np.random.seed(seed)  # noqa: NPY002 - the caller's code may draw from it
+        self.target = None if target is None else Path(target)
+        if self.target is not None and not self.target.exists():
+            raise InputError(
+                f"target {self.target} does not exist; give a file, or a folder of files of the same names"
+            )
+        weights = find_weights(task, weight_path, download)
+        state_dict = load_state_dict(weights, param_key)
+        config = infer_config(state_dict)
+        of_weights = preset_name(config)
+        if task is not None and of_weights not in (None, task):
+            raise InputError(
+                f"{weights}: is for {describe(config)}, not for {task}; give --task {of_weights} or other weights"
+            )
+        net = MPRNet(**config)
+        load_into(net, state_dict, weights)
+        self.task = task or of_weights
+        self.folder = Path(output_path) / (self.task or _NO_TASK_FOLDER)
+        self.overwrite, self.compare, self.output_format = overwrite, compare, output_format
+        self.restorer = Restorer(net, device, precision, tile, tile_overlap, local_pooling, self_ensemble)
+
+    def run(self, path: str | os.PathLike[str]) -> list[Outcome]:
+        """Restore a file, a folder with its subfolders, or what a glob pattern matches.
+
+        A file that cannot be restored is logged and left out; the rest is done.
+
+        Returns:
+            What became of each file, in order.
+
+        Raises:
+            InputError: ``path`` is or holds no picture.
+        """
+        pictures = find_pictures(path, self.folder)
+        outcomes: list[Outcome] = []
+        taken: dict[Path, Path] = {}
+        with logging_redirect_tqdm(), tqdm(pictures, unit="image", disable=None) as bar:
+            for source, relative in bar:
+                suffix = self.output_format or relative.suffix
+                output = self.folder / relative.with_name(f"{relative.stem}_restoration{suffix}")
+                # A comparison is PNG whatever the suffix, so two names must then differ in more than that.
+                first = taken.setdefault(output.with_suffix("") if self.compare else output, source)
+                try:
+                    if first != source:
+                        raise InputError(f"{source}: its result would replace that of {first}; rename one")
+                    outcomes.append(self._restore_file(source, relative, output))
+                except InputError as error:
+                    logger.error("skipped: %s", error)
+                    outcomes.append(Outcome(source, output, "failed", str(error)))
+        return outcomes
+
+    def _restore_file(self, source: Path, relative: Path, output: Path) -> Outcome:
+        if output.exists() and not self.overwrite:
+            logger.info("%s: kept, as it is there already; --overwrite (overwrite=True) replaces it", output)
+            return Outcome(source, output, "kept")
+        picture = read_picture(source)
+        target = None if self.target is None else self._read_target(self.target, relative, picture)
+        restored = self.restorer(picture.pixels)
+        write_picture(output, picture._replace(pixels=restored))
+        if self.compare:
+            pair = np.concatenate([_rgb8(picture.pixels), _rgb8(restored)], 1)
+            write_picture(output.with_name(f"{relative.stem}_compare.png"), picture._replace(pixels=pair))
+        scores = None if target is None else self._score(picture.pixels, restored, target)
+        if scores is not None:
+            logger.info(
+                "%s: PSNR %.2f -> %.2f dB, SSIM %.4f -> %.4f",
+                source,
+                scores.psnr_before,
+                scores.psnr,
+                scores.ssim_before,
+                scores.ssim,
+            )
+        return Outcome(source, output, "restored", scores=scores)
+
+    def _read_target(self, root: Path, relative: Path, picture: Picture) -> NDArray[np.uint8]:
+        wanted = root / relative if root.is_dir() else root
+        if not wanted.is_file():
+            # The same name with another suffix: results of JPEG inputs are often compared with PNG targets.
+            others = (wanted.with_suffix(suffix) for suffix in FORMATS)
+            wanted = next((other for other in others if other.is_file()), wanted)
+        target = _rgb8(read_picture(wanted).pixels)
+        if target.shape[:2] != picture.pixels.shape[:2]:
+            raise InputError(
+                f"{wanted}: is {_size(target)}, its input {_size(picture.pixels)} pixels; give targets of one size"
+            )
+        return target
+
+    def _score(self, before: NDArray[Any], after: NDArray[Any], target: NDArray[np.uint8]) -> Scores:
+        """Score by the protocol of the task: luma for deraining, all channels for the others."""
+        psnr, ssim = (psnr_y_uint8, ssim_y_uint8) if self.task == "Deraining" else (psnr_rgb, ssim_volume)
+        was, now = _rgb8(before), _rgb8(after)
+        return Scores(psnr(was, target), ssim(was, target), psnr(now, target), ssim(now, target))
+
+
+def _size(pixels: NDArray[Any]) -> str:
+    return f"{pixels.shape[1]} x {pixels.shape[0]}"
+
+
+def _rgb8(pixels: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return (H, W, 3) of 8 bits, alpha dropped."""
+    peak = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}.get(pixels.dtype, 1)
+    colours = pixels[..., None] if pixels.ndim == 2 else pixels[..., : 3 if pixels.shape[2] >= 3 else 1]
+    colours = (
+        colours if peak == 255 else np.rint(colours.astype(np.float64).clip(0, peak) * (255 / peak)).astype(np.uint8)
+    )
+    return np.ascontiguousarray(np.broadcast_to(colours, (*colours.shape[:2], 3)))
+
+
+def summary(outcomes: Iterable[Outcome]) -> str:
+    """Return the outcomes in one or two lines: counts, and mean scores where there are targets."""
+    done = list(outcomes)
+    counts = {status: sum(outcome.status == status for outcome in done) for status in ("restored", "kept", "failed")}
+    text = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+    scores = [outcome.scores for outcome in done if outcome.scores is not None]
+    if scores:
+        mean = Scores(*(float(np.mean(column)) for column in zip(*scores, strict=True)))
+        text += (
+            f"\nmean of {len(scores)}: PSNR {mean.psnr_before:.2f} -> {mean.psnr:.2f} dB, "
+            f"SSIM {mean.ssim_before:.4f} -> {mean.ssim:.4f}"
+        )
+    return text
