@@ -188,11 +188,15 @@ def _num_gpu(opt: Options) -> int:
 
 def _schedule_datasets(opt: Options) -> None:
     """Tell our training dataset what its sampler must know of the run."""
+    import torch
+
     train = opt["datasets"].get("train")
     if opt.get("model_type") != MODEL_TYPE or train is None:
         return
     per_process = train["batch_size_per_gpu"] * (1 if opt["dist"] else max(opt["num_gpu"], 1))
     train["schedule"] = {"seed": opt["manual_seed"], "batch_size": per_process, "start_iter": 0}
+    if not torch.cuda.is_available():
+        train["pin_memory"] = False  # nothing to pin for; torch would warn at every epoch
 
 
 @contextlib.contextmanager
