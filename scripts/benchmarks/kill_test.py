@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from common import make_pairs
@@ -68,6 +69,23 @@ def visible_problems(output: Path) -> list[str]:
     return problems
 
 
+def disturb(source: Path, output: Path, options: Sequence[str], rng: random.Random, duration: float) -> tuple[int, int]:
+    """Start the command and kill it, again and again until a coin says stop or it was done before.
+
+    Returns:
+        The number of kills, and of those that left a partial database behind.
+    """
+    kills = partial = 0
+    while killed(start(source, output, *options), rng.uniform(0.1, 1.0) * duration):
+        kills += 1
+        partial += output.is_dir() and any(output.glob(".*.partial/journal.jsonl"))
+        if problems := visible_problems(output):
+            raise SystemExit(f"visible after a kill: {problems}")
+        if rng.random() < 0.5:
+            break
+    return kills, partial
+
+
 def main() -> None:
     """Run the test; exit status 1 where a check fails."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -87,14 +105,14 @@ def main() -> None:
     for run in range(arguments.runs):
         # Every third run replaces databases that are there, which must survive or be replaced, never be mixed.
         options = ["--overwrite"] if run % 3 == 2 else []
-        if not options:
-            shutil.rmtree(output, ignore_errors=True)
-        while killed(start(source, output, *options), rng.uniform(0.2, 1.1) * duration):
-            kills += 1
-            resumed += any(output.glob(".*.partial/journal.jsonl")) if output.is_dir() else 0
-            if problems := visible_problems(output):
-                raise SystemExit(f"run {run}: visible after a kill: {problems}")
-        finish(start(source, output))
+        while True:
+            if not options:
+                shutil.rmtree(output, ignore_errors=True)
+            hit, partial = disturb(source, output, options, rng, duration)
+            kills, resumed = kills + hit, resumed + partial
+            if hit:  # otherwise the command was done before the first kill: no disturbed run
+                break
+        finish(start(source, output, *options))
         if visible_problems(output) or [content(output / name) for name in DATABASES] != expected:
             raise SystemExit(f"run {run}: the result is not the undisturbed one")
         if leftovers := [path.name for path in output.iterdir() if path.name not in DATABASES]:
