@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 SIDES = ("input", "target")
 
 _BATCH_BYTES = 32 << 20
+_MAX_DEFAULT_WORKERS = 8  # more outrun the disk, and each holds a picture or two
 _HEAD = struct.Struct("<IQ")
 
 
@@ -111,7 +112,8 @@ def parser(dataset: Dataset, random_patches: bool) -> argparse.ArgumentParser:
         "not encoded again; copy: the files' own bytes, smallest for JPEG sources",
     )
     add("--level", type=int, default=1, metavar="0-9", help="zlib level of PNGs that are made (default 1)")
-    add("--workers", type=int, default=os.cpu_count() or 1, metavar="N", help="decoding processes (default: all cores)")
+    workers = min(os.cpu_count() or 1, _MAX_DEFAULT_WORKERS)
+    add("--workers", type=int, default=workers, metavar="N", help=f"decoding processes (default {workers})")
     add("--patch-size", type=int, default=0, metavar="P", help="cut the training pictures into PxP patches")
     add("--stride", type=int, default=0, metavar="S", help="distance of patches in pixels (default: half of P)")
     if random_patches:
@@ -170,7 +172,11 @@ def pack_split(split: Split, output: Path, options: Options, workers: int, overw
             database.finish()
         publish(databases)
     except lmdb.Error as error:
-        raise InputError(f"{output} cannot be written: {error}; make room, then type the command again") from error
+        # A full disk is an "Input/output error" to LMDB, so say what is free.
+        free = shutil.disk_usage(output).free / 1e6
+        raise InputError(
+            f"{output} cannot be written: {error}, {free:.0f} MB free; make room and type the same command: it goes on"
+        ) from error
     finally:
         for database in databases:
             database.close()

@@ -38,7 +38,7 @@ def picture(rng: np.random.Generator, height: int, width: int) -> npt.NDArray[np
 
 
 def make_pairs(root: Path, count: int, height: int = 720, width: int = 1280, seed: int = 0) -> None:
-    """Write ``root/train/{input,target}/*.png``: a picture and its blurred version; kept if they are there already."""
+    """Write ``root/train/{input,target}/*.png``: a picture and its blurred version."""
     rng = np.random.default_rng(seed)
     folders = [root / "train" / side for side in ("input", "target")]
     for folder in folders:

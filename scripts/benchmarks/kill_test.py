@@ -95,6 +95,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     source, reference, output = (arguments.work / name for name in ("source", "reference", "output"))
+    for folder in (reference, output):
+        shutil.rmtree(folder, ignore_errors=True)
     make_pairs(source, arguments.pairs, 180, 320)
     began = time.monotonic()
     finish(start(source, reference))

@@ -11,6 +11,7 @@ from typing import Any
 
 import cv2
 import h5py
+import lmdb
 import numpy as np
 import pytest
 import scipy.io
@@ -194,6 +195,16 @@ def test_resumes_in_the_middle_of_a_picture(source: Path, tmp_path: Path, monkey
     assert sum(counted) == 60 - 8
     assert both(output) == both(tmp_path / "reference")
     assert problems(output) == []
+
+
+def test_full_disk_says_what_is_free(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: pack.Database, batch: Any) -> None:
+        raise lmdb.Error("mdb_txn_commit: Input/output error")
+
+    monkeypatch.setattr(pack.Database, "write", full)
+    with pytest.raises(InputError, match=r"Input/output error, \d+ MB free; make room and type the same command"):
+        run(source, tmp_path / "out")
+    assert visible(tmp_path / "out") == []
 
 
 def test_a_changed_source_starts_anew(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
