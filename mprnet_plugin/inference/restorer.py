@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mprnet_plugin.archs.ensemble import self_ensemble
 from mprnet_plugin.archs.local_pooling import use_local_pooling
 from mprnet_plugin.archs.mprnet_arch import SIZE_MULTIPLE, MPRNet
 from mprnet_plugin.archs.padding import pad_to_multiple
@@ -108,7 +109,7 @@ class Restorer:
         self.precision = precision
         self.tile = tile
         self.tile_overlap = tile_overlap
-        self.self_ensemble = self_ensemble
+        self.ensemble = ensemble
         self.net = (use_local_pooling(net) if local_pooling else net).to(self.device).eval()
         self.channels: int = net.shallow_feat1.get_submodule("0").in_channels  # type: ignore[assignment]
         if net.out_c != self.channels:
@@ -233,10 +234,8 @@ class Restorer:
         """Restore one window (1, C, h, w) of any size on the device; the result is float32 on the CPU, C as given."""
         colours = x.shape[1]
         x = x.to(self.device).expand(-1, self.channels, -1, -1)
-        views = range(8) if self.self_ensemble else range(1)
         with torch.inference_mode(), self._arithmetic():
-            total = sum((_turned_back(self._forward(_turned(x, view)), view) for view in views), torch.zeros(()))
-        result = total / len(views)
+            result = self_ensemble(self._forward, x) if self.self_ensemble else self._forward(x)
         if colours < result.shape[1]:
             result = result.mean(1, keepdim=True)
         if not bool(torch.isfinite(result).all()):
@@ -260,17 +259,6 @@ class Restorer:
                 yield
         else:
             yield
-
-
-def _turned(x: Tensor, view: int) -> Tensor:
-    """Return one of eight flips and rotations."""
-    x = x.rot90(view % 4, (-2, -1))
-    return x.flip(-1) if view >= 4 else x
-
-
-def _turned_back(x: Tensor, view: int) -> Tensor:
-    x = x.flip(-1) if view >= 4 else x
-    return x.rot90(-(view % 4), (-2, -1))
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
