@@ -1,8 +1,11 @@
-"""The import hook that the autoload file installs in every interpreter of the environment.
+"""The import hook: when ``basicsr`` is imported, our part runs before and after the host's own code.
 
-When ``basicsr`` is imported, our part runs before and after the host's own code; nothing else is ever touched. All
-programs of the environment pay for this file, so it uses only modules that the interpreter has loaded by itself.
-``MPRNET_PLUGIN_DISABLE=1`` in the environment switches it off.
+It is set up at every start of every program in the environment, which all pay for it. So ``mprnet_plugin_autoload.pth``
+imports nothing of ours: its one line makes the same finder as :func:`activate` here, and this module is loaded when
+somebody asks for ``basicsr``. From Python 3.15 on the ``.start`` file (PEP 829) goes before the ``.pth`` and calls
+:func:`activate`; for its sake this module uses only what the interpreter has loaded by itself.
+
+``MPRNET_PLUGIN_DISABLE=1`` in the environment switches the plugin off.
 """
 
 import os
@@ -18,34 +21,43 @@ if TYPE_CHECKING:
 
 HOST = "basicsr"
 SWITCH = "MPRNET_PLUGIN_DISABLE"
+MARK = "mprnet_plugin"  # an attribute that tells our finder from others
 
 
 def activate() -> None:
-    """Install the hook, once; ``MPRNET_PLUGIN_DISABLE`` set to anything but ``0`` or nothing prevents it."""
-    if os.environ.get(SWITCH, "0") in ("", "0") and not any(isinstance(f, HostFinder) for f in sys.meta_path):
-        sys.meta_path.insert(0, HostFinder())
+    """Install the hook, once."""
+    if not any(hasattr(finder, MARK) for finder in sys.meta_path):
+        # A finder needs no more than this attribute, and to make a class takes longer than all the rest.
+        sys.meta_path.insert(0, type(sys.implementation)(mprnet_plugin=1, find_spec=find_spec))  # type: ignore[call-arg]
 
 
-class HostFinder:
-    """Finds the host where the remaining finders find it, and has its loader call us."""
+def find_spec(
+    name: str, path: "Sequence[str] | None" = None, target: "ModuleType | None" = None
+) -> "ModuleSpec | None":
+    """Find the host where the remaining finders find it, and put our loader around its own.
 
-    def find_spec(
-        self, name: str, path: "Sequence[str] | None" = None, target: "ModuleType | None" = None
-    ) -> "ModuleSpec | None":
-        """Return the host's spec with our loader around its own; None for every other module."""
-        if name != HOST:
-            return None
-        finders = sys.meta_path.copy()
-        # Only the finders behind this one: a second hook of this kind cannot send the search round in circles.
-        for finder in finders[finders.index(self) + 1 if self in finders else 0 :]:
-            find = getattr(finder, "find_spec", None)
-            spec: ModuleSpec | None = find(name, path, target) if find else None
-            if spec is not None:
-                # No exec_module: a namespace package (a plain folder of that name), or a loader of the old protocol.
-                if hasattr(spec.loader, "exec_module") and not isinstance(spec.loader, HostLoader):
-                    spec.loader = HostLoader(spec.loader)  # type: ignore[assignment, arg-type] # duck-typed
-                return spec
+    Args:
+        name: the module that is looked for.
+        path: where to search, as finders get it.
+        target: the module to reload, as finders get it.
+
+    Returns:
+        The host's spec; None for every other module, and where no finder knows the host.
+    """
+    if name != HOST or os.environ.get(SWITCH, "0") not in ("", "0"):
         return None
+    ours = [hasattr(finder, MARK) for finder in sys.meta_path]
+    # Only the finders behind our own: a second hook of this kind cannot send the search round in circles.
+    start = ours.index(True) if True in ours else 0
+    for finder in [f for f, own in zip(sys.meta_path[start:], ours[start:], strict=False) if not own]:
+        find = getattr(finder, "find_spec", None)
+        spec: ModuleSpec | None = find(name, path, target) if find else None
+        if spec is not None:
+            # No exec_module: a namespace package (a plain folder of that name), or a loader of the old protocol.
+            if hasattr(spec.loader, "exec_module") and not isinstance(spec.loader, HostLoader):
+                spec.loader = HostLoader(spec.loader)  # type: ignore[assignment, arg-type] # duck-typed
+            return spec
+    return None
 
 
 class HostLoader:

@@ -115,10 +115,11 @@ def test_install_activate_uninstall(
     bare_start = environment.run("-c", "import sys; print(*sorted(sys.modules))")
     assert bare_start.stderr == ""
     new = set(bare_start.stdout.split()) - set(modules)
-    ours = {name for name in new if name.startswith(("mprnet", "lmdb", "basicsr", "torch", "numpy"))}
-    assert ours == {"mprnet_plugin", "mprnet_plugin._startup"}
-    if install is not editable:  # whose links are setuptools' own code
-        assert new == ours
+    # The .start file of Python 3.15 names a function of ours, the .pth of older ones does without.
+    ours = {"mprnet_plugin", "mprnet_plugin._startup"} if sys.version_info >= (3, 15) else set()
+    if install is editable:  # whose links are setuptools' own code
+        new = {name for name in new if name.startswith(("mprnet", "lmdb", "basicsr", "torch", "numpy"))}
+    assert new == ours
 
     installed = environment.files()
     for switch, expected in (("0", "True True"), ("1", "False False")):

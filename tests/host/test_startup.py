@@ -6,27 +6,27 @@ import os
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from mprnet_plugin._startup import SWITCH, HostFinder, activate
+from mprnet_plugin._startup import SWITCH, activate, find_spec
 
 ROOT = Path(__file__).parents[2]
 HOST = "import sys\nsys.log = [*getattr(sys, 'log', []), 'host']\n"
-# Starts as the autoload file does, and puts a recorder in the place of our real part, which would need torch.
-START = """
+AUTOLOAD = f"exec(open({str(ROOT / 'mprnet_plugin_autoload.pth')!r}).read())\n"
+ACTIVATE = "import mprnet_plugin._startup; mprnet_plugin._startup.activate()\n"
+# Starts as site.py does, and puts a recorder in the place of our real part, which would need torch.
+RECORDER = """
 import sys, types
 steps = types.ModuleType("mprnet_plugin.host.activate")
 sys.log = []
 steps.before_import = lambda: sys.log.append("before")
 steps.after_import = lambda: sys.log.append("after")
-import mprnet_plugin._startup
-mprnet_plugin._startup.activate()
 import mprnet_plugin.host
 sys.modules[steps.__name__] = mprnet_plugin.host.activate = steps
 """
+START = AUTOLOAD + RECORDER
 FAIL = """
 def fail(): raise OSError("first line" + chr(10) + "second line")
 """
@@ -63,21 +63,18 @@ def host(tmp_path: Path) -> Path:
     return package.parent
 
 
-@pytest.fixture
-def own_meta_path() -> Iterator[None]:
-    """Restore this interpreter's finders afterwards."""
-    kept = sys.meta_path.copy()
-    yield
-    sys.meta_path[:] = kept
+@pytest.mark.parametrize(
+    ("start", "modules"), [(AUTOLOAD, "[]"), (ACTIVATE, "['mprnet_plugin', 'mprnet_plugin._startup']")]
+)
+def test_start_imports_nothing_that_was_not_there(start: str, modules: str) -> None:
+    code = f"import os, sys; had = set(sys.modules)\n{start}print(sorted(set(sys.modules) - had))"
+    assert printed(code) == modules
 
 
-def test_start_imports_nothing_that_was_not_there() -> None:
-    code = "import os, sys; had = set(sys.modules); import mprnet_plugin._startup as s; s.activate(); "
-    assert printed(code + "print(sorted(set(sys.modules) - had))") == "['mprnet_plugin', 'mprnet_plugin._startup']"
-
-
-def test_host_loads_between_our_two_parts(host: Path) -> None:
-    assert printed(START + "import basicsr; import basicsr; print(sys.log)", host) == "['before', 'host', 'after']"
+@pytest.mark.parametrize("start", [AUTOLOAD, ACTIVATE, AUTOLOAD * 2, ACTIVATE + AUTOLOAD, AUTOLOAD + ACTIVATE])
+def test_host_loads_between_our_two_parts(host: Path, start: str) -> None:
+    code = "print(len([f for f in sys.meta_path if hasattr(f, 'mprnet_plugin')]))\nimport basicsr; print(sys.log)"
+    assert printed(start + RECORDER + code, host) == "1\n['before', 'host', 'after']"
 
 
 def test_submodule_first_and_runpy(host: Path) -> None:
@@ -188,8 +185,9 @@ def test_our_failure_without_stderr(host: Path) -> None:
 
 
 def test_old_host_goes_on_without_us(host: Path) -> None:
-    code = "import sys, mprnet_plugin._startup as s; s.activate(); import basicsr; print(sys.log)"
-    done = python(code, host)  # with our real part, which finds neither torch nor the host's registries
+    done = python(
+        AUTOLOAD + "import basicsr; print(sys.log)", host
+    )  # with our real part, which finds neither torch nor the host's registries
     assert (done.returncode, done.stdout.strip()) == (0, "['host']")
     assert done.stderr.startswith("mprnet-plugin: basicsr goes on without the plugin")
     assert done.stderr.count("\n") == 1
@@ -199,6 +197,11 @@ def test_old_host_goes_on_without_us(host: Path) -> None:
 def test_switch(host: Path, switch: str, log: str | None) -> None:
     expected = log or "['before', 'host', 'after']"
     assert printed(START + "import basicsr; print(sys.log)", host, **{SWITCH: switch}) == expected
+
+
+def test_switch_within_the_program(host: Path) -> None:
+    code = "import os; os.environ['MPRNET_PLUGIN_DISABLE'] = '1'; import basicsr; print(sys.log)"
+    assert printed(START + code, host) == "['host']"
 
 
 def test_second_hook_that_asks_everyone(host: Path) -> None:
@@ -219,33 +222,30 @@ print(sys.log)
     assert printed(START + code, host) == "['before', 'host', 'after']"
 
 
-@pytest.mark.usefixtures("own_meta_path")
-def test_activates_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(SWITCH, raising=False)
-    sys.meta_path[:] = [f for f in sys.meta_path if not isinstance(f, HostFinder)]
-    activate()
-    activate()
-    assert [isinstance(f, HostFinder) for f in sys.meta_path].count(True) == 1
-
-
 @pytest.mark.parametrize("name", ["basicsr.train", "basicsr_extra", "torch", ""])
 def test_every_other_name_is_left_alone(name: str) -> None:
-    assert HostFinder().find_spec(name) is None
+    assert find_spec(name) is None
 
 
 def test_spec_that_comes_back_is_wrapped_once(monkeypatch: pytest.MonkeyPatch, host: Path) -> None:
     from importlib.machinery import PathFinder
 
-    finder = HostFinder()
     spec = PathFinder.find_spec("basicsr", [str(host)])
 
     class Cached:
         def find_spec(self, *_: object) -> object:
             return spec
 
-    monkeypatch.setattr(sys, "meta_path", [finder, object(), Cached()])  # object(): a finder of the old protocol
-    first = finder.find_spec("basicsr")
+    monkeypatch.setattr(sys, "meta_path", [object(), Cached()])  # object(): a finder of the old protocol
+    activate()
+    first = find_spec("basicsr")
     assert first is not None
     loader = first.loader
-    assert finder.find_spec("basicsr") is spec
+    assert find_spec("basicsr") is spec
     assert first.loader is loader
+
+
+def test_twice_with_another_in_between(host: Path) -> None:
+    between = "sys.meta_path.insert(0, type('Other', (), {'find_spec': lambda *_: None})())\n"
+    code = START + between + AUTOLOAD + "import basicsr; print(sys.log)"
+    assert printed(code, host) == "['before', 'host', 'after']"
