@@ -109,7 +109,7 @@ class Restorer:
         self.precision = precision
         self.tile = tile
         self.tile_overlap = tile_overlap
-        self.ensemble = ensemble
+        self.self_ensemble = self_ensemble
         self.net = (use_local_pooling(net) if local_pooling else net).to(self.device).eval()
         self.channels: int = net.shallow_feat1.get_submodule("0").in_channels  # type: ignore[assignment]
         if net.out_c != self.channels:
