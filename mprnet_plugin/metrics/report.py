@@ -13,7 +13,7 @@ import numpy as np
 from mprnet_plugin.metrics.published import Published
 
 Scores = Mapping[str, float]
-MISSING = "–"
+MISSING = "-"
 
 
 class Row(NamedTuple):

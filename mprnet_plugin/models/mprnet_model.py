@@ -22,6 +22,7 @@ from mprnet_plugin.archs.local_pooling import local_pooling
 from mprnet_plugin.archs.padding import pad_to_multiple
 from mprnet_plugin.data.mixup import mixup
 from mprnet_plugin.errors import InputError, nearest
+from mprnet_plugin.metrics import published, report
 from mprnet_plugin.models import validation as val
 from mprnet_plugin.models.schedules import WarmupCosineLR
 from mprnet_plugin.weights.checkpoint import load_into, load_state_dict
@@ -71,6 +72,7 @@ class MPRNetModel(SRModel):  # type: ignore[misc]
 
     def __init__(self, opt: dict[str, Any]) -> None:
         self._best: dict[str, val.Best] = {}
+        self._rows: list[report.Row] = []
         super().__init__(opt)
 
     def print_network(self, net: nn.Module) -> None:
@@ -227,25 +229,37 @@ class MPRNetModel(SRModel):  # type: ignore[misc]
                 return
             self._validated[dataset.opt["name"]] = current_iter
         first = self.opt["rank"] == 0
-        scores: dict[int, val.Scores] = {}
+        scored: dict[int, val.Scored] = {}
         shown: list[val.Restored] = []
         for index, sample in val.shard(dataset, self.opt["rank"], self.opt["world_size"], first and _bar(options)):
-            image = self._restore(sample, options.get("round_to_uint8", True))
-            scores[index] = val.score(image, metrics, calculate_metric)
+            image = self._restore(sample)
+            scored[index] = val.Scored(image.name, val.score(image, metrics, calculate_metric))
             if len(shown) < options.get("grid_images", 4):
                 shown.append(image)
             if save_img:
                 val.write_picture(image.result, self._picture_path(dataset.opt["name"], image.name, current_iter))
-        scores = val.gather(scores)
-        if first and scores:
-            self._report(dataset, scores, shown, current_iter, tb_logger)
+        scored = val.gather(scored)
+        if not first or not scored:
+            return
+        means = val.means(scored, metrics) if all(one.scores for one in scored.values()) else {}
+        if self.is_train:
+            self._log_validation(dataset, means, current_iter, tb_logger)
+        else:
+            self._write_tables(dataset, scored)
+            shown = self._extremes(dataset, scored) or shown
+        if shown:
+            path = Path(self.opt["path"]["visualization"]) / f"{dataset.opt['name']}_{current_iter}.png"
+            tag = f"val/{dataset.opt['name']}"
+            val.show_grid(shown, path, tag, current_iter if self.is_train else None, tb_logger)
+            get_root_logger().info(f"Degraded, restored and sharp, side by side: {path}")
 
     def _metrics(self, dataset: Any) -> dict[str, Any]:
         """Return a dataset's metrics: its own, else those of ``val``."""
         metrics: dict[str, Any] = dataset.opt.get("metrics") or self.opt["val"].get("metrics") or {}
         return metrics
 
-    def _restore(self, sample: dict[str, Any], rounded: bool) -> val.Restored:
+    def _restore(self, sample: dict[str, Any]) -> val.Restored:
+        rounded = self.opt["val"].get("round_to_uint8", True)
         self.feed_data(sample)
         self.test()
         gt = val.to_picture(self.gt, rounded) if "gt" in sample else None
@@ -258,28 +272,33 @@ class MPRNetModel(SRModel):  # type: ignore[misc]
             return folder / name / f"{Path(name).name}_{current_iter}.png"
         return folder / dataset / f"{name}_{self.opt['val'].get('suffix') or self.opt['name']}.png"
 
-    def _report(
-        self, dataset: Any, scores: dict[int, val.Scores], shown: list[val.Restored], current_iter: Any, tb_logger: Any
-    ) -> None:
+    def _log_validation(self, dataset: Any, means: val.Scores, current_iter: int, tb_logger: Any) -> None:
         name = dataset.opt["name"]
-        metrics = self._metrics(dataset)
-        logger = get_root_logger()
-        if metrics and all(scores.values()):
-            means = val.means(scores, metrics)
-            best = val.update_best(self._best.setdefault(name, {}), means, metrics, current_iter)
-            notes = {metric: f" (best {best[metric][0]:.4f} @ {best[metric][1]})" for metric in metrics}
-            lines = [
-                f"\t # {metric}: {value:.4f}{notes[metric] if self.is_train else ''}" for metric, value in means.items()
-            ]
-            logger.info("\n".join([f"Validation {name}, {len(scores)} images", *lines]))
-            if tb_logger:
-                for metric, value in means.items():
-                    tb_logger.add_scalar(f"metrics/{name}/{metric}", value, current_iter)
-        if shown:
-            step = current_iter if self.is_train else None
-            path = Path(self.opt["path"]["visualization"]) / f"{name}_{current_iter}.png"
-            val.show_grid(shown, path, f"val/{name}", step, tb_logger)
-            logger.info(f"Degraded, restored and sharp, side by side: {path}")
+        best = val.update_best(self._best.setdefault(name, {}), means, self._metrics(dataset), current_iter)
+        lines = [
+            f"\t # {metric}: {means[metric]:.4f} (best {best[metric][0]:.4f} @ {best[metric][1]})" for metric in means
+        ]
+        get_root_logger().info("\n".join([f"Validation {name}", *lines]))
+        for metric, value in means.items() if tb_logger else ():
+            tb_logger.add_scalar(f"metrics/{name}/{metric}", value, current_iter)
+
+    def _write_tables(self, dataset: Any, scored: dict[int, val.Scored]) -> None:
+        """Log and write the tables of all datasets tested so far."""
+        name, protocol = dataset.opt["name"], dataset.opt.get("protocol", "")
+        self._rows += [report.Row(name, protocol, image, scores) for image, scores in scored.values() if scores]
+        if self._rows:
+            figures = published.WITH_LOCAL_POOLING if self.opt["val"].get("local_pooling") else published.MPRNET
+            folder = Path(self.opt["path"]["results_root"])
+            table = report.write_tables(self._rows, folder, figures)
+            get_root_logger().info(f"{folder / 'table.md'}, table.csv and images.csv:\n{table}")
+
+    def _extremes(self, dataset: Any, scored: dict[int, val.Scored]) -> list[val.Restored]:
+        """Restore the worst, the median and the best image by the first metric once more, to show them."""
+        first = next(iter(self._metrics(dataset)), None)
+        if first is None or not all(one.scores for one in scored.values()):
+            return []
+        indices = report.extremes({index: one.scores[first] for index, one in scored.items()})
+        return [self._restore(val.batch_of_one(dataset, index)) for index in indices]
 
     def save_network(self, net: Any, net_label: str, current_iter: int, param_key: Any = "params") -> None:
         """Write networks in the host's form, whole or not at all; a failure ends the run instead of being ignored."""

@@ -47,6 +47,13 @@ class Restored(NamedTuple):
     gt: Image | None
 
 
+class Scored(NamedTuple):
+    """What is left of an image after scoring, to be exchanged between processes."""
+
+    name: str
+    scores: Scores
+
+
 def image_name(sample: Mapping[str, Any]) -> str:
     """Return an image's name without suffix: its key in the dataset, subfolders kept, else its file's name."""
     key = sample.get("key")
@@ -57,11 +64,16 @@ def shard(dataset: Any, rank: int, world_size: int, show: bool) -> Iterator[tupl
     """Yield this process's images as (index, batch of one), with a progress bar on the first one's terminal."""
     indices = range(rank, len(dataset), world_size)
     for index in tqdm(indices, unit="image", desc="validation", leave=False, disable=None if show else True):
-        yield index, default_collate([dataset[index]])
+        yield index, batch_of_one(dataset, index)
 
 
-def gather(mine: dict[int, Scores]) -> dict[int, Scores]:
-    """Return every process's scores, in the dataset's order; all processes call it, once a dataset."""
+def batch_of_one(dataset: Any, index: int) -> Any:
+    """Return one sample as a loader would: tensors (1, ...), texts in lists."""
+    return default_collate([dataset[index]])
+
+
+def gather(mine: dict[int, Scored]) -> dict[int, Scored]:
+    """Return every process's images, in the dataset's order; all processes call it, once a dataset."""
     parts: list[Any] = [mine]
     if distributed.is_available() and distributed.is_initialized():
         parts = [None] * distributed.get_world_size()
@@ -69,9 +81,9 @@ def gather(mine: dict[int, Scores]) -> dict[int, Scores]:
     return dict(sorted(item for part in parts for item in part.items()))
 
 
-def means(scores: Mapping[int, Scores], metrics: Mapping[str, Any]) -> Scores:
+def means(scored: Mapping[int, Scored], metrics: Mapping[str, Any]) -> Scores:
     """Return each metric's mean over all images; summed in the dataset's order, whatever the number of processes."""
-    return {name: float(np.mean([row[name] for row in scores.values()])) for name in metrics}
+    return {name: float(np.mean([one.scores[name] for one in scored.values()])) for name in metrics}
 
 
 def update_best(best: Best, values: Scores, metrics: Mapping[str, Any], step: Any) -> Best:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import re
 import subprocess
@@ -153,7 +154,17 @@ def test_train_resume_and_test(folder: Path) -> None:
     pictures = folder / "results" / "tiny" / "visualization"
     assert sorted(p.name for p in (pictures / "held-out").iterdir()) == ["0_tiny.png", "1_tiny.png", "2_tiny.png"]
     assert cv2.imread(str(pictures / "held-out" / "0_tiny.png")).shape == (60, 70, 3)
-    assert logged(tested, "# psnr")[-1] == logged(resumed, "# psnr")[-1]
+    rows = list(csv.DictReader((folder / "results" / "tiny" / "images.csv").open()))
+    assert [row["image"] for row in rows] == ["0", "1", "2"]
+    table = (folder / "results" / "tiny" / "table.md").read_text()
+    assert table in tested.stderr
+    assert f"| {float(logged(resumed, '# psnr')[-1]):.4f} |" in table
+    assert (pictures / "held-out_tiny.png").is_file()
+
+    shared = torchrun(folder, "basicsr.test", "-opt", "test.yml", "--launcher", "pytorch", "--force_yml", "name=shared")
+    assert shared.returncode == 0, shared.stderr
+    assert (folder / "results" / "shared" / "table.md").read_text() == table
+    assert len(list((folder / "results" / "shared" / "visualization" / "held-out").iterdir())) == 3
 
 
 def test_two_processes_are_one_run_on_the_joined_batch(folder: Path) -> None:

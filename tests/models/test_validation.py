@@ -38,7 +38,7 @@ def test_samples_are_batches_of_one() -> None:
 
 def test_means_do_not_depend_on_who_computed_what() -> None:
     rng = np.random.default_rng(0)
-    rows = {index: {"psnr": float(value)} for index, value in enumerate(rng.normal(30, 5, 101))}
+    rows = {index: val.Scored("x", {"psnr": float(value)}) for index, value in enumerate(rng.normal(30, 5, 101))}
     shards = [{i: rows[i] for i in range(rank, 101, 4)} for rank in (2, 0, 3, 1)]
     joined = dict(sorted(item for part in shards for item in part.items()))
     assert val.means(joined, {"psnr": {}}) == val.means(rows, {"psnr": {}})
