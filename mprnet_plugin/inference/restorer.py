@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +29,8 @@ _HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _SMALLEST_TILE = 64
 _MAPS_ALIVE = 13.0
 """Peak memory in full-resolution maps of stage 3's width; measured by scripts/benchmarks/bench_inference.py."""
+_MEMINFO = Path("/proc/meminfo")
+_CGROUP = Path("/sys/fs/cgroup")
 _PEAKS = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}
 
 Image = TypeVar("Image", NDArray[Any], Tensor)
@@ -57,18 +58,26 @@ def choose_device(name: str | torch.device = "auto") -> torch.device:
 
 
 def available_memory(device: torch.device) -> int:
-    """Return how many bytes may be used on a device: what is free there, or in the machine and its container."""
+    """Return how many bytes may be used on a device: what is free there, or in the machine and its container.
+
+    File caches, which the system gives up when asked, count as free.
+    """
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    free = 4 << 30  # where the system does not say, as on macOS and Windows
     try:
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
-        used = int(Path("/sys/fs/cgroup/memory.current").read_text())
-        free = min(free, int(limit) - used) if limit != "max" else free
-    except (AttributeError, ValueError, OSError):
-        pass
-    return free
+        free = _field(_MEMINFO, "MemAvailable:") * 1024
+    except OSError:
+        return 4 << 30  # macOS and Windows do not say
+    try:
+        used = int((_CGROUP / "memory.current").read_text()) - _field(_CGROUP / "memory.stat", "inactive_file")
+        return min(free, int((_CGROUP / "memory.max").read_text()) - used)
+    except (ValueError, OSError):  # no container, or one without a limit ("max")
+        return free
+
+
+def _field(path: Path, name: str) -> int:
+    lines = (line.split() for line in path.read_text().splitlines())
+    return next((int(words[1]) for words in lines if words and words[0] == name), 0)
 
 
 class Restorer:

@@ -7,6 +7,7 @@ import os
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from http.client import HTTPException
 from pathlib import Path
 from types import MappingProxyType
@@ -17,6 +18,7 @@ from tqdm import tqdm
 from mprnet_plugin.archs.presets import PRESETS
 from mprnet_plugin.errors import InputError, nearest
 from mprnet_plugin.weights.checkpoint import describe, infer_config, load_state_dict, preset_name
+from mprnet_plugin.weights.files import whole_file
 
 __all__ = [
     "PUBLISHED",
@@ -70,7 +72,7 @@ def check_task(task: str) -> str:
         InputError: It is not a preset's name; the message lists them.
     """
     if task not in PRESETS:
-        raise InputError(f"task {task!r} is unknown: choose from {', '.join(PRESETS)}; {nearest(task, PRESETS)}")
+        raise InputError(f"task {task!r} is unknown: choose from {', '.join(PRESETS)}")
     return task
 
 
@@ -135,7 +137,8 @@ def verify(path: Path) -> Path:
     digest = _digest(path)
     pin = path.with_name(f"{path.name}.sha256")
     if not pin.exists():
-        pin.write_text(f"{digest}  {path.name}\n")
+        with suppress(InputError), whole_file(pin) as part:  # a folder that is only read needs no pin
+            part.write_text(f"{digest}  {path.name}\n")
     elif pin.read_text().split()[:1] != [digest]:
         raise InputError(
             f"{path}: its SHA-256 {digest} is not the one in {pin.name}; if you meant to change it, remove both"

@@ -5,6 +5,10 @@
 Weights are random, as neither memory nor time depends on them. Memory is the peak on the GPU, or on the CPU what the
 process grew by over the loaded network. One line of JSON for each case; "maps" is the peak in units of one
 full-resolution float32 map of stage 3, from which the automatic choice of windows is made. Failures are printed too.
+
+    python scripts/benchmarks/bench_inference.py --difference WEIGHTS PICTURE --tile 256 512
+
+prints instead by how much the picture restored in windows differs from the whole: channel attention sees other means.
 """
 
 from __future__ import annotations
@@ -27,7 +31,9 @@ from torch import Tensor
 
 from mprnet_plugin.archs.mprnet_arch import MPRNet
 from mprnet_plugin.archs.presets import PRESETS
+from mprnet_plugin.inference.image_files import read_picture
 from mprnet_plugin.inference.restorer import Restorer
+from mprnet_plugin.weights.checkpoint import infer_config, load_into, load_state_dict
 
 
 def main() -> int:
@@ -35,6 +41,11 @@ def main() -> int:
     args = parse_args()
     if args.case is not None:
         sys.stdout.write(json.dumps(measure(json.loads(args.case))) + "\n")
+        return 0
+    if args.difference is not None:
+        weights, picture = args.difference
+        for tile in args.tile:
+            sys.stdout.write(json.dumps(difference(weights, picture, int(tile), args.device)) + "\n")
         return 0
     cases = [
         {"network": "ours", "task": args.task, "size": size, "tile": tile, "precision": precision}
@@ -107,6 +118,24 @@ def peer(net: MPRNet, image: np.ndarray[Any, np.dtype[np.uint8]], case: dict[str
     return run
 
 
+def difference(weights: str, picture: str, tile: int, device: str) -> dict[str, Any]:
+    """Compare windows with the whole picture, in levels of 8 bits."""
+    state_dict = load_state_dict(weights)
+    net = MPRNet(**infer_config(state_dict))
+    load_into(net, state_dict, weights)
+    image = read_picture(Path(picture)).pixels
+    whole, cut = (Restorer(net, device, "fp32", size)(image).astype(np.float64) for size in (0, tile))
+    error = np.abs(whole - cut) * (255 / np.iinfo(image.dtype).max)
+    levels = {"max": round(float(error.max()), 2), "mean": round(float(error.mean()), 4)}
+    psnr = round(float(10 * np.log10(255**2 / max(np.square(error).mean(), 1e-12))), 2)
+    return {
+        "size": f"{image.shape[1]}x{image.shape[0]}",
+        "tile": tile,
+        "levels": levels,
+        "psnr_of_cut_against_whole": psnr,
+    }
+
+
 def peak(device: str) -> int:
     """Return the most bytes in use so far."""
     if device.startswith("cuda"):
@@ -125,6 +154,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--peer", action="store_true", help="also spandrel-extra-arches")
+    parser.add_argument(
+        "--difference", nargs=2, metavar=("WEIGHTS", "PICTURE"), help="windows against the whole picture"
+    )
     parser.add_argument("--case", help=argparse.SUPPRESS)
     return parser.parse_args()
 

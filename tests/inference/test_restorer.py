@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -283,3 +284,18 @@ def test_device_and_memory() -> None:
     assert choose_device("cpu") == torch.device("cpu")
     assert choose_device().type in ("cpu", "cuda", "mps")
     assert available_memory(torch.device("cpu")) > 1 << 20
+
+
+def test_memory_of_machine_and_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr(module, "_CGROUP", tmp_path)
+    cpu = torch.device("cpu")
+    assert available_memory(cpu) == 4 << 30
+    (tmp_path / "meminfo").write_text("MemTotal: 9000 kB\nMemAvailable:    8000 kB\n")
+    assert available_memory(cpu) == 8000 * 1024
+    (tmp_path / "memory.current").write_text("3000000\n")
+    (tmp_path / "memory.stat").write_text("anon 5\ninactive_file 1000000\n")
+    (tmp_path / "memory.max").write_text("max\n")
+    assert available_memory(cpu) == 8000 * 1024
+    (tmp_path / "memory.max").write_text("5000000\n")
+    assert available_memory(cpu) == 3_000_000

@@ -207,6 +207,16 @@ def test_fetch_checks_the_task_and_uses_the_cache(
     assert len(server.requests) == count
 
 
+def test_a_folder_that_is_only_read_needs_no_pin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "w").write_bytes(b"1")
+
+    def refuse(self: Path, *args: object) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "write_text", refuse)
+    assert verify(tmp_path / "w") == tmp_path / "w"
+
+
 def test_names() -> None:
     with pytest.raises(InputError, match="'Deblur' is unknown: choose from Deblurring, Denoising, Deraining"):
         fetch("Deblur")
