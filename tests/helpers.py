@@ -1,9 +1,12 @@
-"""What several tests need: the reference vectors, and networks filled with their weights."""
+"""What several tests need: the reference vectors, networks filled with their weights, and commands in processes."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -44,3 +47,19 @@ def vectors(task: str) -> dict[str, NDArray[Any]]:
 def image_tensor(image: NDArray[Any]) -> Tensor:
     """Return (H, W, 3) bytes as (1, 3, H, W) float64 in [0, 1]."""
     return torch.from_numpy(image).double().div(255).permute(2, 0, 1)[None]
+
+
+Done = subprocess.CompletedProcess[str]
+
+
+def run(folder: Path, *arguments: str, launcher: tuple[str, ...] = ("-m",), **env: str) -> Done:
+    """Run ``python -m`` in a folder."""
+    command = [sys.executable, *launcher, *arguments]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **env}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+def torchrun(folder: Path, *arguments: str) -> Done:
+    """Run ``torchrun -m`` with two processes in a folder."""
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m")
+    return run(folder, *arguments, launcher=launcher)

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import csv
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +14,9 @@ import torch
 import yaml
 
 from mprnet_plugin.archs.mprnet_arch import MPRNet
-from tests.helpers import TINY
+from tests.helpers import TINY, Done, run, torchrun
 
 pytestmark = pytest.mark.slow
-
-Done = subprocess.CompletedProcess[str]
-
-
-def run(folder: Path, *arguments: str, launcher: tuple[str, ...] = ("-m",), **env: str) -> Done:
-    command = [sys.executable, *launcher, *arguments]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", **env}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-
-
-def torchrun(folder: Path, *arguments: str) -> Done:
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m")
-    return run(folder, *arguments, launcher=launcher)
 
 
 def options() -> dict[str, Any]:

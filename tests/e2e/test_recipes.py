@@ -1,0 +1,103 @@
+"""The options that we ship, scaled down by overrides alone, on small data in the prepared layouts."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import scipy.io
+
+from tests.helpers import run, torchrun
+
+pytestmark = pytest.mark.slow
+
+OPTIONS = Path(__file__).parents[2] / "options"
+SMALL = [f"network_g:{key}={value}" for key, value in (("n_feat", 8), ("scale_unetfeats", 4), ("scale_orsnetfeats", 4))]
+TRAIN = [
+    *SMALL,
+    "datasets:train:gt_size=32",
+    "datasets:train:batch_size=4",
+    "datasets:train:num_worker_per_gpu=0",
+    "datasets:train:persistent_workers=false",
+    "train:scheduler:iters_per_epoch=2",
+    "train:total_iter=6",
+    "val:val_freq=3",
+    "logger:print_freq=1",
+    "logger:save_checkpoint_freq=3",
+]
+
+
+def write_pairs(folder: Path, count: int) -> None:
+    for number in range(count):
+        rng = np.random.default_rng(number)
+        sharp = cv2.resize(rng.integers(0, 256, (6, 7, 3)).astype(np.uint8), (52, 44), interpolation=cv2.INTER_CUBIC)
+        worse = np.clip(sharp + rng.normal(0, 20, sharp.shape), 0, 255).astype(np.uint8)
+        for kind, image in (("input", worse), ("target", sharp)):
+            (folder / kind).mkdir(parents=True, exist_ok=True)
+            assert cv2.imwrite(str(folder / kind / f"{number:03d}.png"), image)
+
+
+def write_blocks(folder: Path) -> None:
+    blocks = np.random.default_rng(0).integers(0, 256, (2, 2, 32, 32, 3), np.uint8)
+    for name in ("ValidationNoisyBlocksSrgb", "ValidationGtBlocksSrgb"):
+        scipy.io.savemat(folder / f"{name}.mat", {name: blocks})
+
+
+def check(folder: Path, *command: str) -> str:
+    done = run(folder, *command)
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+def train(folder: Path, name: str, *overrides: str) -> None:
+    log = check(folder, "basicsr.train", "-opt", str(OPTIONS / name), "--force_yml", *TRAIN, *overrides)
+    assert "nan" not in log
+    assert "Validation" in log
+
+
+def rows(folder: Path, name: str, table: str = "table.csv") -> list[dict[str, str]]:
+    with (folder / "results" / name / table).open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_deblur(tmp_path: Path) -> None:
+    write_pairs(tmp_path / "datasets/GoPro/train", 4)
+    write_pairs(tmp_path / "datasets/GoPro/test", 2)
+    check(tmp_path, "lmdb_tools.gopro", "--source", "datasets/GoPro", "--output", "datasets/GoPro_lmdb")
+    train(tmp_path, "train_MPRNet_Deblur.yml")
+    check(tmp_path, "basicsr.test", "-opt", str(OPTIONS / "test_MPRNet_Deblur.yml"), "--force_yml", *SMALL)
+    (line,) = rows(tmp_path, "test_MPRNet_Deblur")
+    assert (line["dataset"], line["protocol"], line["published_psnr"]) == ("GoPro", "gopro", "32.66")
+
+
+def test_denoise_up_to_the_mat_files(tmp_path: Path) -> None:
+    write_pairs(tmp_path / "datasets/SIDD/train", 4)
+    write_pairs(tmp_path / "datasets/SIDD/val", 2)
+    check(tmp_path, "lmdb_tools.sidd", "--source", "datasets/SIDD", "--output", "datasets/SIDD_lmdb")
+    train(tmp_path, "train_MPRNet_Denoise.yml", "train:mixup:start_iter=3")
+    write_blocks(tmp_path / "datasets/SIDD")
+    check(tmp_path, "basicsr.test", "-opt", str(OPTIONS / "test_MPRNet_Denoise.yml"), "--force_yml", *SMALL)
+    (line,) = rows(tmp_path, "test_MPRNet_Denoise")
+    assert (line["dataset"], line["images"], line["published_psnr"]) == ("SIDD", "4", "39.71")
+
+
+def test_derain_gives_one_table_for_any_number_of_processes(tmp_path: Path) -> None:
+    data = tmp_path / "datasets/Synthetic_Rain_Datasets"
+    write_pairs(data / "train", 4)
+    write_pairs(data / "test/Rain100L", 3)
+    write_pairs(data / "test/Test100", 1)  # fewer images than processes
+    source = ("--source", "datasets/Synthetic_Rain_Datasets", "--output", "datasets/Rain13k_lmdb")
+    check(tmp_path, "lmdb_tools.rain13k", *source)
+    train(tmp_path, "train_MPRNet_Derain.yml")
+    test = ("basicsr.test", "-opt", str(OPTIONS / "test_MPRNet_Derain.yml"))
+    check(tmp_path, *test, "--force_yml", *SMALL)
+    two = torchrun(tmp_path, *test, "--launcher", "pytorch", "--force_yml", *SMALL, "name=two")
+    assert two.returncode == 0, two.stderr
+    lines = rows(tmp_path, "test_MPRNet_Derain")
+    assert [line["dataset"] for line in lines] == ["Test100", "Rain100L", "average"]
+    assert lines == rows(tmp_path, "two")
+    assert rows(tmp_path, "test_MPRNet_Derain", "images.csv") == rows(tmp_path, "two", "images.csv")
+    assert float(lines[2]["psnr"]) == pytest.approx((float(lines[0]["psnr"]) + float(lines[1]["psnr"])) / 2)
