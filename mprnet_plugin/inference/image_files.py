@@ -174,7 +174,6 @@ def _descriptive(exif: Image.Exif) -> Image.Exif:
     for tag in _FOLDERS:
         entries = exif.get_ifd(tag)
         if entries:
-            result.get_ifd(tag).update(entries)
             result[tag] = dict(entries)
     return result
 
