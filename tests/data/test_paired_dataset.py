@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -150,6 +151,9 @@ def test_samples_depend_on_seed_epoch_and_position_only(roots: Roots) -> None:
         loader = DataLoader(dataset, batch_size=2, sampler=sampler, num_workers=workers)
         return torch.cat([batch["lq"] for batch in loader])
 
+    dataset = PairedRestorationDataset(options(roots, schedule=schedule))
+    crops = [dataset[draw]["lq"] for draw in (Draw(0, 0, 0), Draw(0, 1, 0), Draw(0, 0, 1))]
+    assert not any(torch.equal(one, two) for one, two in itertools.combinations(crops, 2))
     assert torch.equal(take(0, 0), take(2, 0))
     assert not torch.equal(take(0, 0), take(0, 1))
     assert not torch.equal(take(0, 0), take(0, 0, seed=8))
