@@ -11,6 +11,7 @@ from mprnet_plugin.metrics.report import MISSING, Row, extremes, table, write_ta
 ROWS = [
     Row("Rain100L", "rain", "a", {"psnr": 30.0, "ssim": 0.9}),
     Row("Rain100L", "rain", "b", {"psnr": 32.0, "ssim": 0.8}),
+    Row("Rain100L", "rain", "f", {"psnr": 37.0, "ssim": 0.4}),
     Row("Test100", "rain", "c", {"psnr": 20.0, "ssim": 0.5}),
     Row("mine", "gopro", "d|e", {"psnr": 25.0, "ssim": 0.7}),
 ]
@@ -18,11 +19,11 @@ ROWS = [
 
 def test_lines_are_means_over_images_and_averages_means_over_datasets() -> None:
     lines = {(line.protocol, line.dataset): line for line in table(ROWS, MPRNET)}
-    assert lines["rain", "Rain100L"].scores == {"psnr": 31.0, "ssim": pytest.approx(0.85)}
+    assert lines["rain", "Rain100L"].scores == {"psnr": 33.0, "ssim": pytest.approx(0.7)}
     assert lines["rain", "Rain100L"].published == Published(36.40, 0.965)
     average = lines["rain", "average"]
-    assert average.scores["psnr"] == 25.5
-    assert average.images == 3
+    assert average.scores["psnr"] == 26.5
+    assert average.images == 4
     assert average.published is not None
     assert average.published.psnr == pytest.approx((36.40 + 30.27) / 2)
     assert ("gopro", "average") not in lines
@@ -41,11 +42,11 @@ def test_average_of_the_published_rain_sets_is_the_papers() -> None:
 def test_files_hold_what_was_measured(tmp_path: Path) -> None:
     text = write_tables(ROWS, tmp_path, MPRNET)
     assert (tmp_path / "table.md").read_text() == text
-    assert "| Rain100L | rain | 2 | 31.0000 | 0.8500 | 36.40 / 0.965 |" in text
+    assert "| Rain100L | rain | 3 | 33.0000 | 0.7000 | 36.40 / 0.965 |" in text
     assert f"| mine | gopro | 1 | 25.0000 | 0.7000 | {MISSING} |" in text
     with (tmp_path / "images.csv").open() as file:
         images = list(csv.DictReader(file))
-    assert [float(row["psnr"]) for row in images] == [30.0, 32.0, 20.0, 25.0]
+    assert [float(row["psnr"]) for row in images] == [30.0, 32.0, 37.0, 20.0, 25.0]
     with (tmp_path / "table.csv").open() as file:
         lines = list(csv.DictReader(file))
     assert [line["dataset"] for line in lines] == ["Rain100L", "Test100", "mine", "average"]
