@@ -1,0 +1,200 @@
+"""Demo data: layouts, physics of the degradations, reproducibility, and what it does to data that is there."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from mprnet_plugin.data.paired_dataset import PairedRestorationDataset
+from mprnet_plugin.errors import InputError
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+sys.path.insert(0, str(SCRIPTS))
+import make_demo_data as demo  # noqa: E402
+
+SMALL = demo.Settings(seed=3, size=64, train=10, test=3)
+SETS = {
+    "deblur": ["GoPro/train", "GoPro/test"],
+    "denoise": ["SIDD/train", "SIDD/val"],
+    "derain": [
+        f"Synthetic_Rain_Datasets/{name}"
+        for name in ("train", *(f"test/{part}" for part in ("Test100", "Rain100H", "Rain100L", "Test1200", "Test2800")))
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("demo")
+    demo.make_demo_data(folder, sorted(SETS), SMALL, previews=True)
+    return folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def grey(level: float, side: int = 128) -> NDArray[np.float32]:
+    return np.full((side, side, 3), level, np.float32)
+
+
+def rng() -> np.random.Generator:
+    return np.random.default_rng(7)
+
+
+@pytest.mark.parametrize("folder", [folder for folders in SETS.values() for folder in folders])
+def test_layout_is_what_the_dataset_reads(made: Path, folder: str) -> None:
+    roots = {"dataroot_lq": str(made / folder / "input"), "dataroot_gt": str(made / folder / "target")}
+    dataset = PairedRestorationDataset({**roots, "phase": "val"})
+    assert len(dataset) == (SMALL.train if folder.endswith("train") else SMALL.test)
+    assert dataset[0]["lq"].shape == dataset[0]["gt"].shape == (3, 64, 64)
+    assert not np.array_equal(dataset[0]["lq"], dataset[0]["gt"])
+
+
+def test_train_and_test_never_share_a_photograph(made: Path) -> None:
+    for task in demo.TASKS.values():
+        record = json.loads((made / task.root / demo.RECORD).read_text())["photographs"]
+        train = set(record.pop("train").values())
+        assert len(train) == SMALL.train
+        for pictures in record.values():
+            assert pictures
+            assert not train & set(pictures.values())
+
+
+def test_equal_settings_give_equal_bytes_whatever_the_tasks(made: Path, tmp_path: Path) -> None:
+    demo.make_demo_data(tmp_path, ["denoise"], SMALL)
+    assert contents(tmp_path / "SIDD") == contents(made / "SIDD")
+
+
+def test_another_seed_gives_other_pictures(made: Path, tmp_path: Path) -> None:
+    demo.make_demo_data(tmp_path, ["denoise"], demo.Settings(seed=4, size=64, train=1, test=1))
+    name = "SIDD/val/input/chelsea_01.png"
+    assert (tmp_path / name).read_bytes() != (made / name).read_bytes()
+
+
+def test_previews(made: Path) -> None:
+    assert sorted(path.name for path in (made / "previews").iterdir()) == ["deblur.png", "denoise.png", "derain.png"]
+    preview = cv2.imread(str(made / "previews" / "denoise.png"))
+    assert preview is not None
+    assert preview.shape == (3 * (64 + 24), 2 * 64, 3)
+
+
+def test_srgb_curve_there_and_back() -> None:
+    levels = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, axis=2)
+    np.testing.assert_array_equal(demo.to_picture(demo.to_linear(levels)), levels)
+    # IEC 61966-2-1: 8-bit 188 is half of the light, 10 lies on the straight part.
+    assert demo.to_linear(np.array([188], np.uint8))[0] == pytest.approx(0.5, abs=0.003)
+    assert demo.to_linear(np.array([10], np.uint8))[0] == pytest.approx(10 / 255 / 12.92, rel=1e-6)
+
+
+def test_shake_moves_nothing_on_average_and_smoothly() -> None:
+    for seed in range(20):
+        path = demo.shake_path(np.random.default_rng(seed))
+        steps = np.diff(path[:, :2], axis=0)
+        assert np.abs(path.mean(axis=0)).max() < 1e-9
+        assert 6 <= np.linalg.norm(steps, axis=1).sum() <= 18
+        assert np.linalg.norm(np.diff(steps, axis=0), axis=1).max() < 0.35 * np.linalg.norm(steps, axis=1).max()
+        assert np.abs(path[:, :2]).max() < demo.MARGIN
+        assert np.ptp(path[:, 2]) <= 0.5
+
+
+def test_blur_is_a_mean_in_linear_light() -> None:
+    np.testing.assert_allclose(demo.shake(grey(0.3), rng()), 0.3, atol=1e-5)
+    point = np.zeros((129, 129, 3), np.float32)
+    point[64, 64] = 1
+    trace = demo.shake(point, rng())
+    assert trace.sum() == pytest.approx(3, rel=1e-3)  # light is spread, not lost
+    # The trace is the path itself: same mean position, same spread (turning about the centre moves nothing there).
+    path = demo.shake_path(rng())[:, :2]
+    weight = trace[..., 0] / trace[..., 0].sum()
+    down, right = np.mgrid[:129, :129] - 64
+    assert [(weight * right).sum(), (weight * down).sum()] == pytest.approx([0, 0], abs=0.05)
+    assert (weight * right**2).sum() == pytest.approx(path[:, 0].var(), abs=0.4)
+    assert (weight * down**2).sum() == pytest.approx(path[:, 1].var(), abs=0.4)
+
+
+def test_noise_keeps_the_mean_and_its_variance_grows_linearly_with_light() -> None:
+    levels = np.array([0.0, 0.1, 0.3, 0.6, 0.9])
+    variances = []
+    for level in levels:
+        noisy = demo.sensor_noise(grey(float(level)), rng())
+        assert noisy.mean(axis=(0, 1)) == pytest.approx([level] * 3, abs=0.006)
+        variances.append(noisy.var(axis=(0, 1)))
+    for channel in np.transpose(variances):
+        slope, read = np.polyfit(levels, channel, 1)
+        assert 1 / 400 * 0.95 < slope < 2.4 / 60 * 1.05
+        assert read > 0
+        np.testing.assert_allclose(channel, slope * levels + read, rtol=0.08, atol=2e-5)
+    # Red and blue are amplified by the white balance, and so is their noise.
+    assert variances[-1][0] > 1.3 * variances[-1][1] < variances[-1][2]
+
+
+def test_rain_adds_the_skys_light_only_and_more_of_it_when_denser() -> None:
+    covers = [demo.streaks((768, 768), rng(), density).mean() for density in (0.4, 1.0, 2.0)]
+    assert 0 < covers[0] < covers[1] < covers[2] < 0.5
+    dark, bright = demo.rain(1.0)(grey(0), rng()), demo.rain(1.0)(grey(1), rng())
+    assert dark.min() >= 0
+    assert dark.mean() > 0.005
+    assert bright.max() <= 1
+    assert bright.mean() < 1
+    assert np.median(dark) < 0.02  # most of the picture stays as it was
+
+
+def test_what_is_there_with_equal_settings_is_kept(made: Path) -> None:
+    before = (made / "SIDD" / demo.RECORD).stat().st_mtime_ns
+    demo.make_demo_data(made, ["denoise"], SMALL)
+    assert (made / "SIDD" / demo.RECORD).stat().st_mtime_ns == before
+
+
+def test_other_settings_need_overwrite(tmp_path: Path) -> None:
+    one, two = demo.Settings(size=64, train=1, test=1), demo.Settings(size=64, train=2, test=1)
+    demo.make_demo_data(tmp_path, ["denoise"], one)
+    with pytest.raises(InputError, match="--overwrite"):
+        demo.make_demo_data(tmp_path, ["denoise"], two)
+    demo.make_demo_data(tmp_path, ["denoise"], two, overwrite=True)
+    assert len(list((tmp_path / "SIDD/train/input").iterdir())) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["SIDD"]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("name", ["precious.png", demo.RECORD])
+def test_other_data_is_never_touched(tmp_path: Path, overwrite: bool, name: str) -> None:
+    (tmp_path / "SIDD").mkdir()
+    (tmp_path / "SIDD" / name).write_bytes(b"{}")
+    with pytest.raises(InputError, match="no demo data"):
+        demo.make_demo_data(tmp_path, ["denoise"], SMALL, overwrite=overwrite)
+    assert contents(tmp_path) == {f"SIDD/{name}": b"{}"}
+
+
+def test_nothing_is_left_behind_when_it_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, picture: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(demo, "write_png", full)
+    with pytest.raises(InputError, match="No space left"):
+        demo.make_demo_data(tmp_path, ["denoise"], SMALL)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_package_says_what_to_install() -> None:
+    with pytest.raises(InputError, match="pip install"):
+        demo.load_photograph("no_such_package", "a.png")
+
+
+@pytest.mark.parametrize(
+    "option", [["--size", "32"], ["--size", "9999"], ["--train", "0"], ["--test", "-1"], ["--seed", "-5"]]
+)
+def test_bad_number_is_one_line_and_status_2(tmp_path: Path, option: list[str]) -> None:
+    command = [sys.executable, str(SCRIPTS / "make_demo_data.py"), "--output", str(tmp_path / "new"), *option]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {option[0]} is {option[1]}; expected")
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "new").exists()
