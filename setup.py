@@ -131,7 +131,7 @@ setup(
             "h5py>=3.10",
         ],
         "mat73": ["h5py>=3.10"],
-        "demo": ["scikit-image>=0.22", "pooch>=1.6"],
+        "demo": ["scikit-image>=0.22", "matplotlib>=3.7"],
     },
     entry_points={
         "console_scripts": [
