@@ -175,6 +175,7 @@ def test_resumes_in_the_middle_of_a_picture(source: Path, tmp_path: Path, monkey
 
     def failing(self: pack.Database, batch: Any) -> None:
         if len(written) == 8:
+            self._journal(batch)  # as where the journal is on the disk and the commit fails
             raise OSError(28, "No space left on device")
         written.append(len(batch))
         real(self, batch)
