@@ -14,9 +14,9 @@ import numpy as np
 from make_demo_data import Picture, read_png, side_by_side, write_png
 
 from mprnet_plugin.errors import InputError, run_command
+from mprnet_plugin.files import whole_file
 from mprnet_plugin.metrics.psnr import psnr_rgb
 from mprnet_plugin.metrics.ssim import ssim_volume
-from mprnet_plugin.weights.files import whole_file
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ def upsample(x: Tensor) -> Tensor:
 class ChannelAttention(nn.Module):
     """Weights in (0, 1) for every channel from its mean over the image.
 
-    The first 1x1 convolution is ``conv_du[0]``; local pooling (TLC) replaces this module's :meth:`weights`.
+    Local pooling (TLC) replaces this module; see :mod:`mprnet_plugin.archs.local_pooling`.
     """
 
     def __init__(self, channels: int, reduction: int, bias: bool) -> None:
@@ -80,6 +80,10 @@ class ChannelAttention(nn.Module):
         weights: Tensor = self.conv_du(x.mean((2, 3), keepdim=True))
         return weights
 
+    def gate(self, x: Tensor, features: Tensor) -> Tensor:
+        """Return ``x + weights * features``; ``features`` may be overwritten when no gradient is needed."""
+        return torch.addcmul(x, features, self(features))
+
 
 class CAB(nn.Module):
     """Channel attention block: two convolutions, channel attention, and a residual."""
@@ -93,8 +97,7 @@ class CAB(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C, H, W) to the same shape."""
-        features = self.body(x)
-        return torch.addcmul(x, features, self.CA(features))
+        return self.CA.gate(x, self.body(x))
 
 
 class BlockFactory(NamedTuple):

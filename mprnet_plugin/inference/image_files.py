@@ -15,7 +15,7 @@ from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from mprnet_plugin.data.images import is_truncated_jpeg
 from mprnet_plugin.errors import InputError
-from mprnet_plugin.weights.files import whole_file
+from mprnet_plugin.files import whole_file
 
 __all__ = ["FORMATS", "Picture", "read_picture", "write_picture"]
 

@@ -137,7 +137,7 @@ def write_tables(rows: Sequence[Row], folder: Path, published: Mapping[tuple[str
     Raises:
         InputError: They cannot be written.
     """
-    from mprnet_plugin.weights.files import whole_file
+    from mprnet_plugin.files import whole_file
 
     lines = table(rows, published)
     contents = {"table.md": markdown(lines), "table.csv": as_csv(lines), "images.csv": images_as_csv(rows)}

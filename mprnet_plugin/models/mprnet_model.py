@@ -22,11 +22,11 @@ from mprnet_plugin.archs.local_pooling import local_pooling
 from mprnet_plugin.archs.padding import pad_to_multiple
 from mprnet_plugin.data.mixup import mixup
 from mprnet_plugin.errors import InputError, nearest
+from mprnet_plugin.files import whole_file
 from mprnet_plugin.metrics import published, report
 from mprnet_plugin.models import validation as val
 from mprnet_plugin.models.schedules import WarmupCosineLR
 from mprnet_plugin.weights.checkpoint import load_into, load_state_dict
-from mprnet_plugin.weights.files import whole_file
 
 TRAIN_OPTIONS = frozenset(
     [

@@ -14,7 +14,7 @@ from torch import Tensor, distributed
 from torch.utils.data import default_collate
 from tqdm import tqdm
 
-from mprnet_plugin.weights.files import whole_file
+from mprnet_plugin.files import whole_file
 
 VAL_OPTIONS = frozenset(
     [

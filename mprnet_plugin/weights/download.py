@@ -17,8 +17,8 @@ from tqdm import tqdm
 
 from mprnet_plugin.archs.presets import PRESETS
 from mprnet_plugin.errors import InputError, nearest
+from mprnet_plugin.files import whole_file
 from mprnet_plugin.weights.checkpoint import describe, infer_config, load_state_dict, preset_name
-from mprnet_plugin.weights.files import whole_file
 
 __all__ = [
     "PUBLISHED",

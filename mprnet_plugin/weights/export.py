@@ -12,8 +12,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from mprnet_plugin.errors import InputError, nearest
+from mprnet_plugin.files import whole_file
 from mprnet_plugin.weights.checkpoint import describe, infer_config, load_state_dict
-from mprnet_plugin.weights.files import whole_file
 from mprnet_plugin.weights.paddle import to_paddle
 
 __all__ = ["FORMATS", "Format", "convert", "format_of", "save_weights"]
