@@ -28,7 +28,7 @@ def quickstart(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
 def test_denoising_beats_the_input(tmp_path: Path) -> None:
-    done = quickstart(tmp_path, "--workdir", "my run", "--iterations", "40")
+    done = quickstart(tmp_path, "--workdir", "my run", "--iterations", "60")
     assert done.returncode == 0, done.stderr[-3000:]
     work = tmp_path / "my run"
     rows = re.findall(
