@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 VECTORS = Path(__file__).parent / "data" / "vectors"
 TASKS = ("Deblurring", "Denoising", "Deraining")
-TINY = {"n_feat": 8, "scale_unetfeats": 4, "scale_orsnetfeats": 4, "num_cab": 1}
+TINY: dict[str, Any] = {"n_feat": 8, "scale_unetfeats": 4, "scale_orsnetfeats": 4, "num_cab": 1}
 
 
 def shapes(task: str) -> dict[str, list[int]]:

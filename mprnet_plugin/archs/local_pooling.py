@@ -23,6 +23,10 @@ __all__ = ["LocalChannelAttention", "MPRNetLocal", "local_pooling", "use_local_p
 
 Net = TypeVar("Net", bound=MPRNet)
 
+BASE_PATCH = 256
+"""The patch that ``base_size`` refers to, whatever ``train_size`` is: so it is in the authors' released code and in the
+reference vector, while the paper only speaks of patches of this size, where it makes no difference."""
+
 
 def sliding_mean(x: Tensor, size: int, dim: int) -> Tensor:
     """Return the means of all windows of ``size`` positions that fit along ``dim``: n - size + 1 of them."""
@@ -98,7 +102,8 @@ def use_local_pooling(net: Net, train_size: int = 256, base_size: int = 384) -> 
     Args:
         net: The network; names and values of its weights stay.
         train_size: Side of the patches that the network was trained on, a multiple of 8.
-        base_size: Side of the window, in pixels of the picture; 1.5 times ``train_size`` is the published choice.
+        base_size: Side of the window for patches of 256: 384, the published choice, is 1.5 times the extent that a map
+            has in training, at any ``train_size``.
 
     Returns:
         ``net``.
@@ -133,12 +138,12 @@ def _windows(net: MPRNet, train_size: int, base_size: int) -> dict[str, tuple[in
     if train_size < SIZE_MULTIPLE or train_size % SIZE_MULTIPLE:
         raise InputError(f"train_size={train_size} must be a positive multiple of {SIZE_MULTIPLE}: the training patch")
     if base_size < 1:
-        raise InputError(f"base_size={base_size} must be positive: 1.5 times train_size is usual")
+        raise InputError(f"base_size={base_size} must be positive: 384 is usual")
     probe = copy.deepcopy(net).to("meta")  # shapes without arithmetic
     windows: dict[str, tuple[int, int]] = {}
 
     def note(name: str, _: nn.Module, inputs: tuple[Tensor]) -> None:
-        height, width = (max(extent * base_size // train_size, 1) for extent in inputs[0].shape[2:])
+        height, width = (max(extent * base_size // BASE_PATCH, 1) for extent in inputs[0].shape[2:])
         windows[name] = (height, width)
 
     for name, block in _blocks(probe):
@@ -153,7 +158,7 @@ class MPRNetLocal(MPRNet):
 
     Args:
         train_size: Side of the patches that the weights were or will be trained on, a multiple of 8.
-        base_size: Side of the window, in pixels of the picture.
+        base_size: Side of the window for patches of 256; see :func:`use_local_pooling`.
         in_c: See MPRNet, as for all that follow.
         out_c: See MPRNet.
         n_feat: See MPRNet.
