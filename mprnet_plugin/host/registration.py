@@ -11,6 +11,7 @@ def register_all() -> None:
 
     from mprnet_plugin.archs.local_pooling import MPRNetLocal
     from mprnet_plugin.archs.mprnet_arch import MPRNet
+    from mprnet_plugin.data.dnd import DNDDataset
     from mprnet_plugin.data.paired_dataset import PairedRestorationDataset
     from mprnet_plugin.data.sidd_blocks import SIDDBlocksDataset
     from mprnet_plugin.losses.edge import EdgeLoss
@@ -20,7 +21,7 @@ def register_all() -> None:
     for target, parts in (
         (registry.ARCH_REGISTRY, [MPRNet, MPRNetLocal]),
         (registry.LOSS_REGISTRY, [EdgeLoss]),
-        (registry.DATASET_REGISTRY, [PairedRestorationDataset, SIDDBlocksDataset]),
+        (registry.DATASET_REGISTRY, [PairedRestorationDataset, SIDDBlocksDataset, DNDDataset]),
         (registry.METRIC_REGISTRY, host_metrics.METRICS),
         (registry.MODEL_REGISTRY, [MPRNetModel]),
     ):

@@ -20,6 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 from mprnet_plugin.archs.ensemble import self_ensemble
 from mprnet_plugin.archs.local_pooling import local_pooling
 from mprnet_plugin.archs.padding import pad_to_multiple
+from mprnet_plugin.data.dnd import DNDDataset
 from mprnet_plugin.data.mixup import mixup
 from mprnet_plugin.errors import InputError, nearest
 from mprnet_plugin.files import whole_file
@@ -238,6 +239,8 @@ class MPRNetModel(SRModel):  # type: ignore[misc]
                 shown.append(image)
             if save_img:
                 val.write_picture(image.result, self._picture_path(dataset.opt["name"], image.name, current_iter))
+            if isinstance(dataset, DNDDataset) and not self.is_train:
+                dataset.write_result(index, image.result, self._submission_folder(dataset))
         scored = val.gather(scored)
         if not first or not scored:
             return
@@ -252,6 +255,10 @@ class MPRNetModel(SRModel):  # type: ignore[misc]
             tag = f"val/{dataset.opt['name']}"
             val.show_grid(shown, path, tag, current_iter if self.is_train else None, tb_logger)
             get_root_logger().info(f"Degraded, restored and sharp, side by side: {path}")
+
+    def _submission_folder(self, dataset: Any) -> Path:
+        """Return where the files for a benchmark that scores them itself go."""
+        return Path(self.opt["path"]["results_root"]) / f"{dataset.opt['name']}_submission"
 
     def _metrics(self, dataset: Any) -> dict[str, Any]:
         """Return a dataset's metrics: its own, else those of ``val``."""
@@ -283,7 +290,11 @@ class MPRNetModel(SRModel):  # type: ignore[misc]
             tb_logger.add_scalar(f"metrics/{name}/{metric}", value, current_iter)
 
     def _write_tables(self, dataset: Any, scored: dict[int, val.Scored]) -> None:
-        """Log and write the tables of all datasets tested so far."""
+        """Log and write the tables of all datasets tested so far, and the files for DND, which has no table."""
+        if isinstance(dataset, DNDDataset):
+            dataset.write_submission(self._submission_folder(dataset))
+            get_root_logger().info(f"The files to submit: {self._submission_folder(dataset)}")
+            return
         name, protocol = dataset.opt["name"], dataset.opt.get("protocol", "")
         self._rows += [report.Row(name, protocol, image, scores) for image, scores in scored.values() if scores]
         if self._rows:

@@ -6,6 +6,7 @@ import csv
 from pathlib import Path
 
 import cv2
+import h5py
 import numpy as np
 import pytest
 import scipy.io
@@ -46,6 +47,15 @@ def write_blocks(folder: Path) -> None:
         scipy.io.savemat(folder / f"{name}.mat", {name: blocks})
 
 
+def write_dnd(folder: Path) -> None:
+    (folder / "images_srgb").mkdir(parents=True)
+    with h5py.File(folder / "info.mat", "w") as file:
+        boxes = file.create_dataset("#refs#/a", data=np.array([[1.0, 1, 16, 24], [2, 3, 18, 26]]).T)
+        file.create_dataset("info/boundingboxes", (1, 1), h5py.ref_dtype)[0, 0] = boxes.ref
+    with h5py.File(folder / "images_srgb/0001.mat", "w") as file:
+        file["InoisySRGB"] = np.random.default_rng(0).random((3, 40, 32), np.float32)
+
+
 def check(folder: Path, *command: str) -> str:
     done = run(folder, *command)
     assert done.returncode == 0, done.stderr
@@ -82,6 +92,16 @@ def test_denoise_up_to_the_mat_files(tmp_path: Path) -> None:
     check(tmp_path, "basicsr.test", "-opt", str(OPTIONS / "test_MPRNet_Denoise.yml"), "--force_yml", *SMALL)
     (line,) = rows(tmp_path, "test_MPRNet_Denoise")
     assert (line["dataset"], line["images"], line["published_psnr"]) == ("SIDD", "4", "39.71")
+    write_dnd(tmp_path / "datasets/DND")
+    dnd = ("basicsr.test", "-opt", str(OPTIONS / "test_MPRNet_Denoise_DND.yml"))
+    check(tmp_path, *dnd, "--force_yml", *SMALL)
+    two = torchrun(tmp_path, *dnd, "--launcher", "pytorch", "--force_yml", *SMALL, "name=two")
+    assert two.returncode == 0, two.stderr
+    for name in ("test_MPRNet_Denoise_DND", "two"):
+        (file,) = (tmp_path / "results" / name / "DND_submission").iterdir()
+        cells = scipy.io.loadmat(file)["Idenoised"]
+        assert [cell.shape for cell in cells[0]] == [(16, 24, 3), (17, 24, 3)]
+        assert not np.allclose(cells[0, 0] * 255, np.rint(cells[0, 0] * 255), atol=1e-3)
 
 
 def test_derain_gives_one_table_for_any_number_of_processes(tmp_path: Path) -> None:
