@@ -54,6 +54,9 @@ PHOTOGRAPHS: dict[str, tuple[tuple[str, str], ...]] = {
 # goes on. In pixels; longer than half the longest path below.
 MARGIN = 24
 
+# Photographs are shrunk to this shorter side at most: more pixels than that are seldom sharp ones.
+SHORTER_SIDE = 1440
+
 RECORD = "demo_data.json"
 
 
@@ -66,12 +69,14 @@ class Settings:
         size: Side of the square windows in pixels, 64 to 256.
         train: Pictures in the training set, 1 or more.
         test: Pictures in each test set, 1 or more.
+        photographs: Folder of the caller's photographs, see :func:`list_photographs`; empty for the packages' alone.
     """
 
     seed: int = 0
     size: int = 256
     train: int = 60
     test: int = 6
+    photographs: str = ""
 
     def __post_init__(self) -> None:
         limits = {"seed": (0, 2**32 - 1), "size": (64, 256), "train": (1, 10_000), "test": (1, 10_000)}
@@ -230,8 +235,47 @@ TASKS: dict[str, Task] = {
 }
 
 
-def load_photograph(package: str, file: str) -> Image:
-    """Read a photograph out of an installed package, without importing the package.
+def list_photographs(folder: str) -> dict[str, dict[str, Path]]:
+    """List photographs by split and name: the packages', or with a folder of one's own those joined for training.
+
+    Args:
+        folder: Has ``train`` and ``test``. Its ``test`` replaces the packages' photographs for testing; ``""`` is none.
+
+    Raises:
+        InputError: A photograph is missing, or a part of the folder has none.
+    """
+    found = {
+        split: {Path(file).stem: find_photograph(package, file) for package, file in sources}
+        for split, sources in PHOTOGRAPHS.items()
+    }
+    if folder:
+        own = {
+            split: {path.stem: path for path in sorted((Path(folder) / split).glob("*.*"))}
+            for split in ("train", "test")
+        }
+        for split, paths in own.items():
+            if not paths:
+                raise InputError(f"{str(Path(folder) / split)!r} holds no photographs; --photographs needs some there")
+        found = {"train": found["train"] | own["train"], "test": own["test"]}
+    return found
+
+
+def read_photograph(path: Path) -> Image:
+    """Read a photograph, shrunk where it has more pixels than it can have of detail.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    linear = to_linear(read_png(path))
+    scale = SHORTER_SIDE / min(linear.shape[:2])
+    if scale >= 1:
+        return linear
+    size = (round(linear.shape[1] * scale), round(linear.shape[0] * scale))
+    return cv2.resize(linear, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+
+
+def find_photograph(package: str, file: str) -> Path:
+    """Find a photograph in an installed package, without importing the package.
 
     Raises:
         InputError: The package or the photograph is not there.
@@ -241,12 +285,9 @@ def load_photograph(package: str, file: str) -> Image:
     for folder in folders:
         path = Path(folder) / file
         if path.is_file():
-            data = np.frombuffer(path.read_bytes(), np.uint8)
-            read = cv2.imdecode(data, cv2.IMREAD_COLOR)
-            if read is not None:
-                return to_linear(np.asarray(read[..., ::-1], dtype=np.uint8))
+            return path
     raise InputError(
-        f"photograph {file!r} of package {package!r} cannot be read; install it: pip install scikit-image matplotlib"
+        f"photograph {file!r} of package {package!r} is not there; install it: pip install scikit-image matplotlib"
     )
 
 
@@ -287,7 +328,7 @@ def read_png(path: Path) -> Picture:
     """
     read = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if read is None:
-        raise InputError(f"{str(path)!r} cannot be read as a picture; make it again")
+        raise InputError(f"{str(path)!r} cannot be read as a picture; replace it or make it again")
     return np.ascontiguousarray(read[..., ::-1], dtype=np.uint8)
 
 
@@ -402,8 +443,8 @@ def make_demo_data(
     missing = [name for name in tasks if not is_there(output / TASKS[name].root, settings, overwrite)]
     if missing:
         photographs = {
-            split: {Path(file).stem: load_photograph(package, file) for package, file in sources}
-            for split, sources in PHOTOGRAPHS.items()
+            split: {name: read_photograph(path) for name, path in paths.items()}
+            for split, paths in list_photographs(settings.photographs).items()
         }
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -425,6 +466,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--size", type=int, default=default.size, help="side of a picture, 64-256 (%(default)s)")
     parser.add_argument("--train", type=int, default=default.train, help="pictures to train on (%(default)s)")
     parser.add_argument("--test", type=int, default=default.test, help="pictures in each test set (%(default)s)")
+    parser.add_argument(
+        "--photographs",
+        type=Path,
+        help="folder of your own: its train joins the packages' photographs, its test replaces them",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace demo data of other settings")
     parser.add_argument("--previews", action="store_true", help="also write before/after pictures")
     return parser.parse_args()
@@ -433,7 +479,8 @@ def parse_args() -> argparse.Namespace:
 def main() -> int:
     """Run the command."""
     args = parse_args()
-    settings = Settings(seed=args.seed, size=args.size, train=args.train, test=args.test)
+    folder = "" if args.photographs is None else str(args.photographs)
+    settings = Settings(args.seed, args.size, args.train, args.test, folder)
     make_demo_data(args.output, args.tasks, settings, overwrite=args.overwrite, previews=args.previews)
     for name in args.tasks:
         sys.stdout.write(f"{name}: {args.output / TASKS[name].root}\n")

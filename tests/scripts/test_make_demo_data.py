@@ -183,9 +183,41 @@ def test_nothing_is_left_behind_when_it_fails(tmp_path: Path, monkeypatch: pytes
     assert list(tmp_path.iterdir()) == []
 
 
+def write_photograph(path: Path, height: int, width: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), rng().integers(0, 256, (height, width, 3), np.uint8))
+
+
+def test_photographs_of_ones_own_join_for_training_and_replace_for_testing(tmp_path: Path) -> None:
+    write_photograph(tmp_path / "own" / "train" / "sea.png", 100, 150)
+    write_photograph(tmp_path / "own" / "test" / "hill.jpg", 120, 90)
+    settings = demo.Settings(size=64, train=11, test=2, photographs=str(tmp_path / "own"))
+    demo.make_demo_data(tmp_path / "out", ["denoise"], settings)
+    record = json.loads((tmp_path / "out" / "SIDD" / demo.RECORD).read_text())["photographs"]
+    assert {"sea", "astronaut"} < set(record["train"].values())
+    assert record["val"] == {"hill_01": "hill", "hill_02": "hill"}
+
+
+def test_photographs_are_shrunk_to_what_they_show(tmp_path: Path) -> None:
+    write_photograph(tmp_path / "a.png", demo.SHORTER_SIDE * 2, demo.SHORTER_SIDE * 2 + 40)
+    assert demo.read_photograph(tmp_path / "a.png").shape == (demo.SHORTER_SIDE, demo.SHORTER_SIDE + 20, 3)
+
+
+def test_folder_without_photographs(tmp_path: Path) -> None:
+    write_photograph(tmp_path / "own" / "train" / "sea.png", 100, 150)
+    settings = demo.Settings(photographs=str(tmp_path / "own"))
+    with pytest.raises(InputError, match="test' holds no photographs"):
+        demo.make_demo_data(tmp_path / "out", ["denoise"], settings)
+    (tmp_path / "own" / "test").mkdir()
+    (tmp_path / "own" / "test" / "note.txt").write_text("no picture")
+    with pytest.raises(InputError, match=r"note\.txt' cannot be read as a picture"):
+        demo.make_demo_data(tmp_path / "out", ["denoise"], settings)
+    assert not (tmp_path / "out").exists()
+
+
 def test_missing_package_says_what_to_install() -> None:
     with pytest.raises(InputError, match="pip install"):
-        demo.load_photograph("no_such_package", "a.png")
+        demo.find_photograph("no_such_package", "a.png")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,64 @@
+"""How the demo weights are made: the one command, with a little data and less training."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from safetensors.torch import load_file
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS = ROOT / "scripts"
+
+
+def train_demo(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = ["bash", str(SCRIPTS / "train_demo.sh"), "--python", sys.executable, *arguments]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_weights_from_photographs_of_ones_own(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    for split in ("train", "test"):
+        folder = tmp_path / "my run" / "photographs" / split
+        folder.mkdir(parents=True)
+        picture = cv2.GaussianBlur(draw.integers(0, 256, (300, 320, 3), np.uint8), (0, 0), 2)
+        assert cv2.imwrite(str(folder / f"{split}.png"), picture)
+    done = train_demo(tmp_path, "--task", "denoise", "--workdir", "my run", "--iterations", "2", "--pictures", "4")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert {"tail.weight", "concat12.weight"} <= load_file(tmp_path / "my run" / "Denoising.safetensors").keys()
+    assert "| average |" in done.stdout
+    assert (tmp_path / "my run" / "demo_denoise.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "--task is ''; expected denoise, deblur or derain"),
+        (["--task", "denoise", "--iterations", "0"], "--iterations is '0'; expected a whole number"),
+        (["--task", "denoise", "--pictures", "x"], "--pictures is 'x'; expected a whole number"),
+        (["--task", "denoise", "--workdir"], "--workdir needs a value"),
+        (["--speed", "9"], "option '--speed' is not known"),
+    ],
+)
+def test_bad_arguments_are_one_line_and_change_nothing(tmp_path: Path, arguments: list[str], message: str) -> None:
+    done = train_demo(tmp_path, *arguments)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {message}")
+    assert done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_photograph_is_both_for_training_and_for_testing() -> None:
+    lines = (SCRIPTS / "demo_photographs.txt").read_text().splitlines()
+    rows = [line.split() for line in lines if not line.startswith("#")]
+    assert all(len(row) == 4 and row[0] in {"train", "test"} for row in rows)
+    for column in (1, slice(2, 4)):
+        assert len({str(row[column]) for row in rows}) == len(rows)
