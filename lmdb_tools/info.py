@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import random
 import sys
 from collections import Counter
@@ -18,6 +17,7 @@ from lmdb_tools.verify import INPUT_SUFFIX, TARGET_SUFFIX, databases
 from lmdb_tools.writer import MANIFEST_NAME, data_bytes, read_manifest
 from mprnet_plugin.data.stores import LmdbStore
 from mprnet_plugin.errors import InputError, run_command
+from mprnet_plugin.files import whole_file
 
 _GAP = 8
 _SHOWN_SIZES = 3
@@ -95,13 +95,8 @@ def write_picture(path: Path, rgb: npt.NDArray[np.uint8]) -> None:
         InputError: The file cannot be written.
     """
     _, data = cv2.imencode(".png", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(bytes(data))
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise InputError(f"{path} cannot be written: {error.strerror}; give another --sheet") from error
+    with whole_file(path) as part:
+        part.write_bytes(bytes(data))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

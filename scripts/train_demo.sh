@@ -45,7 +45,7 @@ done
 case $task in
     denoise) data=SIDD test=val tool=sidd weights=Denoising iterations=${iterations:-5400} patch=64 batch=4 ;;
     deblur) data=GoPro test=test tool=gopro weights=Deblurring iterations=${iterations:-6000} patch=96 batch=3 ;;
-    derain) data=Synthetic_Rain_Datasets test=test/Test100 tool=rain13k weights=Deraining iterations=${iterations:-6000} patch=64 batch=4 ;;
+    derain) data=Synthetic_Rain_Datasets test=test/Test100 tool=rain13k weights=Deraining iterations=${iterations:-2800} patch=64 batch=4 ;;
     *) fail "--task is '$task'; expected denoise, deblur or derain" ;;
 esac
 [[ $iterations =~ ^[1-9][0-9]*$ ]] || fail "--iterations is '$iterations'; expected a whole number from 1 up"
@@ -56,12 +56,12 @@ mkdir -p "$workdir"
 cd "$workdir"
 
 get_photographs() {
-    local split name package file scratch
+    local split name package file scratch _
     [[ -n $(command -v apt-get) && -n $(command -v dpkg-deb) ]] ||
         fail "there is no apt-get here; put photographs into $PWD/photographs/train and test"
     scratch=$(mktemp -d photographs.XXXXXX)
     mkdir -p "$scratch/packages" "$scratch/photographs/train" "$scratch/photographs/test"
-    grep -v '^#' "$repository/scripts/demo_photographs.txt" | while read -r split name package file; do
+    grep -v '^#' "$repository/scripts/demo_photographs.txt" | while read -r split name package file _; do
         if [[ ! -d $scratch/packages/$package ]]; then
             (cd "$scratch" && apt-get download -qq "$package" && dpkg-deb -x "$package"_*.deb "packages/$package")
         fi

@@ -11,6 +11,7 @@ import copy
 import functools
 from collections.abc import Iterator
 from typing import TypeVar
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +27,10 @@ Net = TypeVar("Net", bound=MPRNet)
 BASE_PATCH = 256
 """The patch that ``base_size`` refers to, whatever ``train_size`` is: so it is in the authors' released code and in the
 reference vector, while the paper only speaks of patches of this size, where it makes no difference."""
+
+
+_KNOWN_WINDOWS: WeakKeyDictionary[MPRNet, dict[tuple[int, int], dict[str, tuple[int, int]]]] = WeakKeyDictionary()
+"""By network and sizes: a validation asks for every picture."""
 
 
 def sliding_mean(x: Tensor, size: int, dim: int) -> Tensor:
@@ -139,6 +144,9 @@ def _windows(net: MPRNet, train_size: int, base_size: int) -> dict[str, tuple[in
         raise InputError(f"train_size={train_size} must be a positive multiple of {SIZE_MULTIPLE}: the training patch")
     if base_size < 1:
         raise InputError(f"base_size={base_size} must be positive: 384 is usual")
+    found = _KNOWN_WINDOWS.setdefault(net, {}).get((train_size, base_size))
+    if found is not None:
+        return found
     probe = copy.deepcopy(net).to("meta")  # shapes without arithmetic
     windows: dict[str, tuple[int, int]] = {}
 
@@ -150,6 +158,7 @@ def _windows(net: MPRNet, train_size: int, base_size: int) -> dict[str, tuple[in
         block.register_forward_pre_hook(functools.partial(note, name))
     first = next(probe.parameters())
     probe(torch.empty(1, first.shape[1], train_size, train_size, dtype=first.dtype, device="meta"))
+    _KNOWN_WINDOWS[net][train_size, base_size] = windows
     return windows
 
 

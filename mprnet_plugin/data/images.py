@@ -53,4 +53,10 @@ def decode_rgb(data: bytes | memoryview, name: str) -> Image:
 
 def is_truncated_jpeg(data: bytes) -> bool:
     """Return whether a JPEG ends before its end marker; some OpenCV versions decode such files half grey."""
-    return data.startswith(_JPEG_START) and data.find(_JPEG_END, max(data.find(_JPEG_SCAN), 0)) < 0
+    if not data.startswith(_JPEG_START):
+        return False
+    # From segment to segment to the picture's own scan: a thumbnail in one of them has markers too.
+    segment = 2
+    while data[segment : segment + 1] == b"\xff" and data[segment : segment + 2] != _JPEG_SCAN:
+        segment += 2 + int.from_bytes(data[segment + 2 : segment + 4], "big")
+    return segment >= len(data) or data.find(_JPEG_END, segment) < 0

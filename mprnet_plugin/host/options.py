@@ -56,13 +56,14 @@ def wrap_parse_options(original: ParseOptions) -> ParseOptions:
 
     @functools.wraps(original)
     def parse_options(root_path: str, is_train: bool = True) -> tuple[Options, argparse.Namespace]:
-        _report_input_errors()
+        _report_input_errors(is_train)
         args = _parser(is_train).parse_args()
         _check_launcher(args.launcher)
         opt = read_options(args.opt)
         for override in args.force_yml or []:
             apply_override(opt, override)
         check_options(opt, args.opt, is_train)
+        _fix_devices(opt, args.launcher)
         _fix_batch(opt, args.launcher)
         with _plain_arguments(args, opt):
             opt, host_args = original(root_path, is_train)
@@ -128,21 +129,20 @@ def apply_override(opt: Options, override: str) -> None:
     """Put one ``KEY=VALUE`` of ``--force_yml`` into ``opt``; the value is YAML, never code.
 
     Raises:
-        InputError: No ``=``, or a key that the file does not have; names the nearest ones.
+        InputError: No ``=``, or a section that the file does not have; names the nearest ones.
     """
     keys, equals, value = override.partition("=")
     if not equals:
         raise InputError(f"--force_yml {override!r} must be KEY=VALUE, such as train:total_iter=1000")
     *sections, last = keys.strip().split(":")
     section: Any = opt
-    for name in [*sections, last]:
-        if not isinstance(section, dict) or name not in section:
-            known = section if isinstance(section, dict) else []
-            raise InputError(
-                f"--force_yml {override!r}: the options file has no {name!r} there, {nearest(name, known)}"
-            )
-        if name is not last:
-            section = section[name]
+    for name in sections:
+        section = section.get(name) if isinstance(section, dict) else None
+        if not isinstance(section, dict):
+            raise InputError(f"--force_yml {override!r}: the options file has no section {name!r} there")
+    # A new option of ours is checked with the others; of another model's nobody knows which there are.
+    if last not in section and opt.get("model_type") != MODEL_TYPE:
+        raise InputError(f"--force_yml {override!r}: the options file has no {last!r} there, {nearest(last, section)}")
     try:
         section[last] = yaml.load(value, Loader=_Loader)  # noqa: S506  (a SafeLoader)
     except yaml.YAMLError as error:
@@ -155,10 +155,38 @@ def _check_launcher(launcher: str) -> None:
         raise InputError("torchrun started several processes, which need --launcher pytorch to become one run: add it")
 
 
-def _fix_batch(opt: Options, launcher: str) -> None:
-    """Turn a stated global batch into the host's batch per process.
+def _fix_devices(opt: Options, launcher: str) -> None:
+    """One process trains on one GPU, several on one each.
 
-    ``datasets:train:batch_size`` is the batch of one optimiser step over all processes and GPUs.
+    The host's DataParallel would count an epoch's iterations wrongly and forget the precision in its threads.
+
+    Raises:
+        InputError: One process is to use several GPUs, or several processes are to leave the GPUs alone.
+    """
+    import torch
+
+    available = torch.cuda.device_count()
+    if opt.get("model_type") != MODEL_TYPE or not available:
+        return
+    if launcher != "none":
+        if opt["num_gpu"] == 0:
+            raise InputError("num_gpu: 0 with --launcher needs the GPUs hidden: set CUDA_VISIBLE_DEVICES= as well")
+        return
+    if opt["num_gpu"] == "auto":
+        opt["num_gpu"] = 1
+        if available > 1:
+            sys.stderr.write(
+                f"using 1 of {available} GPUs; torchrun --nproc_per_node={available} uses all, see --help\n"
+            )
+    elif opt["num_gpu"] > 1:
+        raise InputError(
+            f"num_gpu: {opt['num_gpu']} needs as many processes: torchrun --nproc_per_node={opt['num_gpu']} -m "
+            "basicsr.train -opt FILE --launcher pytorch"
+        )
+
+
+def _fix_batch(opt: Options, launcher: str) -> None:
+    """Turn a stated global batch, that of one optimiser step over all processes, into the host's batch per process.
 
     Raises:
         InputError: It does not divide.
@@ -167,23 +195,13 @@ def _fix_batch(opt: Options, launcher: str) -> None:
     if not isinstance(train, dict) or "batch_size" not in train:
         return
     processes = int(os.environ.get("WORLD_SIZE", os.environ.get("SLURM_NTASKS", "1"))) if launcher != "none" else 1
-    if launcher == "none":
-        processes = max(_num_gpu(opt), 1)
     total = train.pop("batch_size")
     if total % processes:
         raise InputError(
-            f"datasets:train:batch_size {total} must be a multiple of the {processes} processes (or GPUs): "
+            f"datasets:train:batch_size {total} must be a multiple of the {processes} processes: "
             f"use {processes * max(total // processes, 1)} or {processes * (total // processes + 1)}"
         )
     train["batch_size_per_gpu"] = total // processes
-
-
-def _num_gpu(opt: Options) -> int:
-    import torch
-
-    available = torch.cuda.device_count()
-    value = opt.setdefault("num_gpu", "auto")
-    return available if value == "auto" else int(value)
 
 
 def _schedule_datasets(opt: Options) -> None:
@@ -193,8 +211,9 @@ def _schedule_datasets(opt: Options) -> None:
     train = opt["datasets"].get("train")
     if opt.get("model_type") != MODEL_TYPE or train is None:
         return
-    per_process = train["batch_size_per_gpu"] * (1 if opt["dist"] else max(opt["num_gpu"], 1))
-    train["schedule"] = {"seed": opt["manual_seed"], "batch_size": per_process, "start_iter": 0}
+    train["schedule"] = {"seed": opt["manual_seed"], "batch_size": train["batch_size_per_gpu"], "start_iter": 0}
+    if not train["num_worker_per_gpu"]:
+        train["persistent_workers"] = False  # torch refuses to keep workers that are not there
     if not torch.cuda.is_available():
         train["pin_memory"] = False  # nothing to pin for; torch would warn at every epoch
 
@@ -222,7 +241,7 @@ def _resume_our_way() -> None:
         main.load_resume_state = load_resume_state
 
 
-def _report_input_errors() -> None:
+def _report_input_errors(is_train: bool) -> None:
     """End the process with one line and status 2 on an :class:`InputError`, wherever the host lets it through."""
     previous = sys.excepthook
 
@@ -233,7 +252,8 @@ def _report_input_errors() -> None:
             sys.stderr.write(f"error: {message}\n")
             raise SystemExit(2)
         if issubclass(kind, KeyboardInterrupt):
-            sys.stderr.write("\ninterrupted; add --auto_resume to continue from the newest checkpoint\n")
+            hint = "; add --auto_resume to continue from the newest checkpoint" if is_train else ""
+            sys.stderr.write(f"\ninterrupted{hint}\n")
             raise SystemExit(130)
         previous(kind, error, trace)
 

@@ -19,6 +19,8 @@ TOP = {"name", "model_type", "scale", "num_gpu", "manual_seed", "datasets", "net
 TOP_TRAIN = TOP | {"train", "logger", "find_unused_parameters"}
 PATH = {"pretrain_network_g", "param_key_g", "strict_load_g", "resume_state", "ignore_resume_networks"}
 LOGGER = {"print_freq", "save_checkpoint_freq", "use_tb_logger", "wandb"}
+# Optimisers that need more than a gradient to step, and the class that all derive from.
+NO_STEP = {"LBFGS", "Optimizer"}
 # What the host's runner and loader read of a dataset's section.
 LOADER = {"name", "type", "phase", "scale", "pin_memory", "persistent_workers", "prefetch_mode", "num_prefetch_queue"}
 # What our model reads of a validation or test set's section.
@@ -55,20 +57,25 @@ def _check(opt: dict[str, Any], is_train: bool) -> None:
     if not is_train:
         opt.setdefault("val", {})
     _required(opt, ["name", "datasets", "network_g", *(["train", "logger"] if is_train else [])], "")
+    opt["name"] = str(opt["name"])  # YAML takes 2024 for a number
     if not str(opt["name"]) or os.sep in str(opt["name"]) or str(opt["name"]).startswith("."):
         raise InputError(f"name: {opt['name']!r} must be a plain folder name")
+    opt.setdefault("manual_seed", 0)  # the host would draw one for each process, and another when it resumes
+    _number(opt, "manual_seed", "", 0)
     _check_gpus(opt["num_gpu"])
     _check_datasets(opt["datasets"], registry, is_train)
-    _check_network(opt["network_g"], registry.ARCH_REGISTRY)
+    net = _check_network(opt["network_g"], registry.ARCH_REGISTRY)
     _check_paths(_section(opt, "path"))
     if "val" in opt:
-        _check_val(_section(opt, "val"), registry.METRIC_REGISTRY, is_train)
+        _check_val(_section(opt, "val"), registry.METRIC_REGISTRY, is_train, net)
     if is_train:
         _check_train(_section(opt, "train"), registry.LOSS_REGISTRY)
         logger = _section(opt, "logger")
         logger.setdefault("use_tb_logger", True)
         _known(logger, LOGGER, "logger")
         _required(logger, ["print_freq", "save_checkpoint_freq"], "logger")
+        for name in ("print_freq", "save_checkpoint_freq"):
+            _number(logger, name, "logger", 1)
 
 
 def _check_gpus(wanted: Any) -> None:
@@ -90,6 +97,10 @@ def _check_datasets(datasets: Any, registries: Any, is_train: bool) -> None:
         section = _section(datasets, phase, "datasets")
         section.setdefault("name", phase)
         _check_dataset(section, registries, f"datasets:{phase}", phase.split("_")[0])
+    names = [section["name"] for phase, section in datasets.items() if phase.split("_")[0] != "train"]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"datasets: {name!r} names several sets, whose results would be one: rename one")
 
 
 def _check_dataset(section: dict[str, Any], registries: Any, where: str, phase: str) -> None:
@@ -97,6 +108,8 @@ def _check_dataset(section: dict[str, Any], registries: Any, where: str, phase: 
         section.setdefault("num_worker_per_gpu", 0)
         if not {"batch_size", "batch_size_per_gpu"} & section.keys():
             raise InputError(f"{where}: batch_size is missing (of one optimiser step, over all processes)")
+        for name, low in (("batch_size", 1), ("batch_size_per_gpu", 1), ("num_worker_per_gpu", 0)):
+            _number(section, name, where, low)
     else:
         _check_metrics(section, registries.METRIC_REGISTRY, where)
     cls = _lookup(section, registries.DATASET_REGISTRY, where)
@@ -116,14 +129,15 @@ def _drop_absent(datasets: dict[str, Any]) -> None:
         for phase, section in datasets.items()
         if isinstance(section, dict)
         and section.pop("optional", False)
-        and not all(Path(str(section.get(key))).expanduser().exists() for key in ROOTS)
+        and not all(Path(str(section[key])).expanduser().exists() for key in ROOTS if key in section)
     ]
     if len(absent) == len(datasets):
         wanted = ", ".join(str(datasets[phase].get("dataroot_lq")) for phase in absent)
         raise InputError(f"datasets: none of {wanted} exists in {Path.cwd()}; put one there or correct the paths")
     for phase in absent:
         section = datasets.pop(phase)
-        sys.stderr.write(f"{section.get('name', phase)} is left out: {section.get('dataroot_lq')} is not there\n")
+        if os.environ.get("RANK", "0") == "0":
+            sys.stderr.write(f"{section.get('name', phase)} is left out: {section.get('dataroot_lq')} is not there\n")
 
 
 def _check_metrics(section: dict[str, Any], registry: Any, where: str) -> None:
@@ -145,27 +159,35 @@ def _check_paths(section: dict[str, Any]) -> None:
             raise InputError(f"path:{key}: {section[key]} does not exist in {Path.cwd()}; correct the path")
 
 
-def _check_val(section: dict[str, Any], registry: Any, is_train: bool) -> None:
+def _check_val(section: dict[str, Any], registry: Any, is_train: bool, net: Any) -> None:
+    from mprnet_plugin.archs.local_pooling import use_local_pooling
     from mprnet_plugin.models.validation import VAL_OPTIONS
 
     _known(section, VAL_OPTIONS, "val")
     _required(section, ["val_freq"] if is_train else [], "val")
+    _number(section, "val_freq", "val", 1)
+    _number(section, "grid_images", "val", 0)
+    if section.get("local_pooling"):
+        where, pooling = "val:local_pooling", _section(section, "local_pooling", "val")
+        _known(pooling, _arguments(use_local_pooling, ["net"]), where)
+        _try_call(use_local_pooling, pooling, where, net)
     section.setdefault("save_img", False)
     _check_metrics(section, registry, "val")
 
 
-def _check_network(section: Any, registry: Any) -> None:
+def _check_network(section: Any, registry: Any) -> Any:
     import torch
 
     call = _check_call(section, registry, "network_g")
     with torch.device("meta"):  # shapes only
-        _try_call(call, section, "network_g")
+        return _try_call(call, section, "network_g")
 
 
 def _check_train(section: dict[str, Any], registry: Any) -> None:
     import torch
 
-    from mprnet_plugin.models.mprnet_model import TRAIN_OPTIONS, schedulers
+    from mprnet_plugin.data.mixup import mixup
+    from mprnet_plugin.models.mprnet_model import PRECISIONS, TRAIN_OPTIONS, schedulers
 
     _known(section, TRAIN_OPTIONS, "train")
     _required(section, ["total_iter", "optim_g", "scheduler", "pixel_opt"], "train")
@@ -173,13 +195,27 @@ def _check_train(section: dict[str, Any], registry: Any) -> None:
         if section.get(name):
             where = f"train:{name}"
             _try_call(_check_call(section[name], registry, where), section[name], where)
+            if section[name].get("reduction") == "none":
+                raise InputError(f"{where}:reduction: none leaves no number to minimise: use mean or sum")
+    for name, low in (("total_iter", 1), ("micro_batch_size", 1), ("warmup_iter", -1)):
+        _number(section, name, "train", low)
+    _number(section, "ema_decay", "train", 0, float, below=1)
+    if section.get("precision", PRECISIONS[0]) not in PRECISIONS:
+        precision = section["precision"]
+        raise InputError(f"train:precision: {precision!r} is not known, {nearest(str(precision), PRECISIONS)}")
+    if section.get("mixup"):
+        blend = _section(section, "mixup", "train")
+        _known(blend, ["start_iter", *_arguments(mixup, ["lq", "gt", "generator"])], "train:mixup")
+        _number(blend, "start_iter", "train:mixup", 0)
+        _number(blend, "alpha", "train:mixup", 1e-6, float)
     optimizers = {
         name: cls
         for name, cls in vars(torch.optim).items()
-        if inspect.isclass(cls) and issubclass(cls, torch.optim.Optimizer)
+        if inspect.isclass(cls) and issubclass(cls, torch.optim.Optimizer) and name not in NO_STEP
     }
     where, call = "train:optim_g", _check_call(section["optim_g"], optimizers, "train:optim_g", skip=("params",))
     optimizer = _try_call(call, section["optim_g"], where, [torch.nn.Parameter(torch.zeros(1))])
+    _required(section["optim_g"], ["lr"], "train:optim_g")
     where = "train:scheduler"
     call = _check_call(section["scheduler"], schedulers(), where, skip=("optimizer", "last_epoch"))
     _try_call(call, section["scheduler"], where, optimizer)
@@ -207,7 +243,9 @@ def _try_call(call: Callable[..., Any], section: Mapping[str, Any], where: str, 
     except Exception as error:  # whatever a constructor does with a value it was not made for
         given = ", ".join(f"{key}: {value!r}" for key, value in options.items())
         reason = str(error).partition("\n")[0]
-        raise InputError(f"{where}: {section['type']} does not take these values ({reason}); given {given}") from error
+        raise InputError(
+            f"{where}: {section.get('type', 'it')} does not take these values ({reason}); given {given}"
+        ) from error
 
 
 def _arguments(call: Callable[..., Any], skip: Iterable[str]) -> dict[str, inspect.Parameter]:
@@ -230,6 +268,20 @@ def _section(opt: dict[str, Any], name: str, parent: str = "") -> dict[str, Any]
     if not isinstance(section, dict):
         raise InputError(f"{parent + ':' if parent else ''}{name}: must be a section, not {section!r}")
     return section
+
+
+def _number(
+    section: dict[str, Any], name: str, where: str, low: float, kind: type[float] = int, below: float = float("inf")
+) -> None:
+    """Check an option that is a number, where it is given; a whole number may be written as 4e5."""
+    value = section.get(name)
+    if kind is int and isinstance(value, float) and value.is_integer():
+        value = section[name] = int(value)
+    if value is None or (isinstance(value, (int, kind)) and not isinstance(value, bool) and low <= value < below):
+        return
+    what = "a whole number" if kind is int else "a number"
+    end = "" if below == float("inf") else f" and below {below:g}"
+    raise InputError(f"{where + ':' if where else ''}{name}: {value!r} must be {what}, at least {low:g}{end}")
 
 
 def _known(section: Mapping[str, Any], known: Iterable[str], where: str) -> None:

@@ -72,7 +72,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: %(default)s)")
     add("--cpu", action="store_true", help="the same as --device cpu")
     add("--precision", default="auto", help="auto, fp32, bf16, fp16 (default: %(default)s, which is 32 bits)")
-    add("--tile", type=_tile, default="auto", help="side of windows in pixels, 0 for none (default: as memory allows)")
+    add(
+        "--tile",
+        type=_tile,
+        default="auto",
+        help="side of windows in pixels, 0 for none unless memory runs out (default: as memory allows)",
+    )
     add("--tile_overlap", type=int, default=64, metavar="PIXELS", help="(default: %(default)s)")
     add(
         "--local_pooling",

@@ -18,7 +18,7 @@ from mprnet_plugin.archs.local_pooling import use_local_pooling
 from mprnet_plugin.archs.mprnet_arch import SIZE_MULTIPLE, MPRNet
 from mprnet_plugin.archs.padding import pad_to_multiple
 from mprnet_plugin.errors import InputError, nearest
-from mprnet_plugin.inference.tiling import Span, blend_weights, check_tile, spans
+from mprnet_plugin.inference.tiling import Span, blend_weights, check_overlap, check_tile, spans
 
 __all__ = ["PRECISIONS", "Restorer", "available_memory", "choose_device"]
 
@@ -63,7 +63,9 @@ def available_memory(device: torch.device) -> int:
     File caches, which the system gives up when asked, count as free.
     """
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
+        # torch keeps what earlier pictures used, so that it is neither free nor taken.
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0]) + kept
     try:
         free = _field(_MEMINFO, "MemAvailable:") * 1024
     except OSError:
@@ -88,8 +90,8 @@ class Restorer:
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         precision: ``fp32`` is exact; ``auto`` is the same with the GPU's faster float32 (TF32); ``bf16`` and ``fp16``
             compute convolutions with fewer digits in half of the memory.
-        tile: Side in pixels of the windows that large pictures are cut into, a multiple of 8; 0 never cuts, ``auto``
-            cuts only what does not fit into the memory that is free. A cut picture differs a little from a whole one.
+        tile: Side in pixels of the windows that large pictures are cut into, a multiple of 8; 0 cuts only where
+            memory runs out, ``auto`` where it would. A cut picture differs a little from a whole one.
         tile_overlap: Pixels that neighbouring windows share at least.
         local_pooling: Pool locally in channel attention (TLC) instead of over the whole picture; changes ``net``.
         self_ensemble: Average the results of the picture's eight flips and rotations: eight times the work.
@@ -112,6 +114,7 @@ class Restorer:
             raise InputError(f"precision {precision!r} is unknown; {nearest(str(precision), PRECISIONS)}")
         if isinstance(tile, str) and tile != "auto":
             raise InputError(f"tile {tile!r} must be auto or a number of pixels: try auto")
+        check_overlap(tile_overlap)
         if not isinstance(tile, str) and tile != 0:
             check_tile(tile, tile_overlap)
         self.device = choose_device(device)
@@ -264,8 +267,13 @@ class Restorer:
             with torch.autocast(self.device.type, half):
                 yield
         elif self.device.type == "cuda":
-            with torch.backends.cudnn.flags(allow_tf32=self.precision == "auto"):
+            # Not by cudnn.flags(), which switches cuDNN off unless told otherwise.
+            before = torch.backends.cudnn.allow_tf32
+            torch.backends.cudnn.allow_tf32 = self.precision == "auto"
+            try:
                 yield
+            finally:
+                torch.backends.cudnn.allow_tf32 = before
         else:
             yield
 

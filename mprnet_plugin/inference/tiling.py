@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mprnet_plugin.archs.mprnet_arch import SIZE_MULTIPLE
 from mprnet_plugin.errors import InputError
 
-__all__ = ["Span", "blend_weights", "check_tile", "spans"]
+__all__ = ["Span", "blend_weights", "check_overlap", "check_tile", "spans"]
 
 
 class Span(NamedTuple):
@@ -22,6 +22,16 @@ class Span(NamedTuple):
 
     start: int
     stop: int
+
+
+def check_overlap(overlap: int) -> None:
+    """Check what neighbouring windows share at least, in pixels.
+
+    Raises:
+        InputError: Negative, or not a multiple of 8, which would leave the network's pixel grid.
+    """
+    if overlap < 0 or overlap % SIZE_MULTIPLE:
+        raise InputError(f"tile_overlap={overlap} must be a multiple of {SIZE_MULTIPLE}, 0 or more: try 64")
 
 
 def check_tile(tile: int, overlap: int) -> None:
@@ -32,8 +42,9 @@ def check_tile(tile: int, overlap: int) -> None:
     """
     if tile < 2 * SIZE_MULTIPLE or tile % SIZE_MULTIPLE:
         raise InputError(f"tile={tile} must be a multiple of {SIZE_MULTIPLE} and at least {2 * SIZE_MULTIPLE}: try 512")
-    if overlap < 0 or overlap % SIZE_MULTIPLE or 2 * overlap > tile:
-        raise InputError(f"tile_overlap={overlap} must be a multiple of {SIZE_MULTIPLE} from 0 to half of tile={tile}")
+    check_overlap(overlap)
+    if 2 * overlap > tile:
+        raise InputError(f"tile_overlap={overlap} must be at most half of tile={tile}")
 
 
 def spans(length: int, tile: int, overlap: int) -> list[Span]:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mprnet_plugin.losses.charbonnier import charbonnier_loss
+from mprnet_plugin.losses.charbonnier import charbonnier_loss, check_reduction
 
 # Burt and Adelson's 5-tap generating kernel with a = 0.4.
 TAPS = (0.05, 0.25, 0.4, 0.25, 0.05)
@@ -31,7 +31,7 @@ def laplacian(x: Tensor) -> Tensor:
     return x - _blur(coarse)
 
 
-def edge_loss(pred: Tensor, target: Tensor, eps: float = 1e-3) -> Tensor:
+def edge_loss(pred: Tensor, target: Tensor, eps: float = 1e-3, reduction: str = "mean") -> Tensor:
     """Return the Charbonnier loss between the Laplacians of ``pred`` and ``target``.
 
     The Laplacian is linear, so it is taken once, of the difference.
@@ -40,9 +40,10 @@ def edge_loss(pred: Tensor, target: Tensor, eps: float = 1e-3) -> Tensor:
         pred: Restored images, (N, C, H, W).
         target: Sharp images of the same shape.
         eps: As in :func:`~mprnet_plugin.losses.charbonnier.charbonnier_loss`.
+        reduction: As there.
     """
     difference = laplacian(pred - target)
-    return charbonnier_loss(difference, torch.zeros_like(difference), eps)
+    return charbonnier_loss(difference, torch.zeros_like(difference), eps, reduction)
 
 
 class EdgeLoss(nn.Module):
@@ -51,13 +52,19 @@ class EdgeLoss(nn.Module):
     Args:
         loss_weight: Factor on the loss; the paper's is 0.05.
         eps: The Charbonnier eps, squared inside (unlike the host's ``CharbonnierLoss``).
+        reduction: ``mean``, or ``sum`` over all values.
+
+    Raises:
+        InputError: Another reduction.
     """
 
-    def __init__(self, loss_weight: float = 1.0, eps: float = 1e-3) -> None:
+    def __init__(self, loss_weight: float = 1.0, eps: float = 1e-3, reduction: str = "mean") -> None:
         super().__init__()
+        check_reduction(reduction)
         self.loss_weight = loss_weight
         self.eps = eps
+        self.reduction = reduction
 
     def forward(self, pred: Tensor, target: Tensor) -> Tensor:
         """Return the weighted loss of (N, C, H, W) images."""
-        return self.loss_weight * edge_loss(pred, target, self.eps)
+        return self.loss_weight * edge_loss(pred, target, self.eps, self.reduction)

@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from mprnet_plugin.archs.ensemble import self_ensemble
-from mprnet_plugin.archs.local_pooling import local_pooling
+from mprnet_plugin.archs.local_pooling import MPRNetLocal, local_pooling
 from mprnet_plugin.archs.padding import pad_to_multiple
 from mprnet_plugin.data.dnd import DNDDataset
 from mprnet_plugin.data.mixup import mixup
-from mprnet_plugin.errors import InputError, nearest
+from mprnet_plugin.errors import InputError
 from mprnet_plugin.files import whole_file
 from mprnet_plugin.metrics import published, report
 from mprnet_plugin.models import validation as val
@@ -69,11 +69,10 @@ class MPRNetModel(SRModel):  # type: ignore[misc]
     metrics see floats), ``local_pooling`` (``{train_size, base_size}``, TLC) and ``self_ensemble``.
     """
 
-    log_dict: dict[str, float]
-
     def __init__(self, opt: dict[str, Any]) -> None:
         self._best: dict[str, val.Best] = {}
         self._rows: list[report.Row] = []
+        self._iteration = 0
         super().__init__(opt)
 
     def print_network(self, net: nn.Module) -> None:
@@ -107,8 +106,6 @@ class MPRNetModel(SRModel):  # type: ignore[misc]
         train = self.opt["train"]
         self.cri_edge = build_loss(train["edge_opt"]).to(self.device) if train.get("edge_opt") else None
         self.precision = train.get("precision", "fp32")
-        if self.precision not in PRECISIONS:
-            raise InputError(f"train:precision: {self.precision!r} is not known, {nearest(self.precision, PRECISIONS)}")
         self._validated: dict[str, int] = {}
         super().init_training_settings()
 
@@ -166,7 +163,7 @@ class MPRNetModel(SRModel):  # type: ignore[misc]
         return lq, gt
 
     def _step_losses(self, lq: Tensor, gt: Tensor, share: float) -> dict[str, Tensor]:
-        """Add ``share`` of the losses' gradient; return the losses times ``share``, for the log."""
+        """Add the gradient of a part that is ``share`` of the batch; return its share of the losses, for the log."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             stages = self.net_g(lq)
         losses: dict[str, Tensor] = OrderedDict()
@@ -174,12 +171,30 @@ class MPRNetModel(SRModel):  # type: ignore[misc]
             image = output.float()
             if self.opt["train"].get("clamp_output"):
                 image = image.clamp(0, 1)
-            losses[f"l_pix_stage{number}"] = self.cri_pix(image, gt)
+            losses[f"l_pix_stage{number}"] = self.cri_pix(image, gt) * self._factor(self.cri_pix, share)
             if self.cri_edge is not None:
-                losses[f"l_edge_stage{number}"] = self.cri_edge(image, gt)
-        total = torch.stack(list(losses.values())).sum() * share
+                losses[f"l_edge_stage{number}"] = self.cri_edge(image, gt) * self._factor(self.cri_edge, share)
+        total = torch.stack(list(losses.values())).sum()
         total.backward()
-        return OrderedDict({"l_total": total.detach(), **{k: v.detach() * share for k, v in losses.items()}})
+        return OrderedDict({"l_total": total.detach(), **{name: loss.detach() for name, loss in losses.items()}})
+
+    def _factor(self, loss: nn.Module, share: float) -> float:
+        """Return what makes the parts and the processes, whose gradients are averaged, give the whole batch's loss."""
+        summed = getattr(loss, "reduction", "mean") == "sum"
+        return float(self.opt["world_size"]) if summed else share
+
+    def resume_training(self, resume_state: dict[str, Any]) -> None:
+        """Continue optimiser, schedule and best results; say so where the options ask for another schedule."""
+        asked = [_settings(scheduler) for scheduler in self.schedulers]
+        super().resume_training(resume_state)
+        self._best = resume_state.get("best", {})
+        for settings, scheduler in zip(asked, self.schedulers, strict=True):
+            kept = {name: value for name, value in _settings(scheduler).items() if value != settings.get(name)}
+            if kept:
+                get_root_logger().warning(
+                    f"The checkpoint's schedule goes on ({kept}), whatever the options say now; "
+                    "path:pretrain_network_g starts another from its network"
+                )
 
     def get_current_log(self) -> dict[str, float]:
         """Return the last step's losses, averaged over the processes, all of which call it when it is time to log.
@@ -191,7 +206,8 @@ class MPRNetModel(SRModel):  # type: ignore[misc]
         if not math.isfinite(log["l_total"]):
             raise InputError(
                 f"the loss is {log['l_total']} at iteration {self._iteration}: training diverged; lower "
-                "train:optim_g:lr and continue from an earlier checkpoint with path:resume_state"
+                "train:optim_g:lr and start from an earlier checkpoint with path:pretrain_network_g (resuming would "
+                "bring the old rate back)"
             )
         return log
 
@@ -298,7 +314,8 @@ class MPRNetModel(SRModel):  # type: ignore[misc]
         name, protocol = dataset.opt["name"], dataset.opt.get("protocol", "")
         self._rows += [report.Row(name, protocol, image, scores) for image, scores in scored.values() if scores]
         if self._rows:
-            figures = published.WITH_LOCAL_POOLING if self.opt["val"].get("local_pooling") else published.MPRNET
+            local = self.opt["val"].get("local_pooling") or isinstance(self.get_bare_model(self.net_g), MPRNetLocal)
+            figures = published.WITH_LOCAL_POOLING if local else published.MPRNET
             folder = Path(self.opt["path"]["results_root"])
             table = report.write_tables(self._rows, folder, figures)
             get_root_logger().info(f"{folder / 'table.md'}, table.csv and images.csv:\n{table}")
@@ -322,6 +339,12 @@ class MPRNetModel(SRModel):  # type: ignore[misc]
             key: {k: v.detach().cpu() for k, v in self.get_bare_model(n).state_dict().items()}
             for n, key in zip(nets, keys, strict=True)
         }
+        if not all(bool(value.isfinite().all()) for values in content.values() for value in values.values()):
+            raise InputError(
+                f"the network has values that are not finite at iteration {self._iteration}: training diverged, and "
+                "nothing was saved; lower train:optim_g:lr and start from an earlier checkpoint with "
+                "path:pretrain_network_g"
+            )
         _save(content, Path(self.opt["path"]["models"]) / f"{net_label}_{name}.pth")
 
     def save_training_state(self, epoch: int, current_iter: int) -> None:
@@ -333,12 +356,19 @@ class MPRNetModel(SRModel):  # type: ignore[misc]
             "iter": current_iter,
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "schedulers": [scheduler.state_dict() for scheduler in self.schedulers],
+            "best": self._best,
         }
         _save(state, Path(self.opt["path"]["training_states"]) / f"{current_iter}.state")
 
 
 def _bar(options: dict[str, Any]) -> bool:
     return bool(options.get("pbar", True))
+
+
+def _settings(scheduler: Any) -> dict[str, Any]:
+    """Return what a scheduler was made with; the rest of its state counts iterations."""
+    state: dict[str, Any] = scheduler.state_dict()
+    return {name: value for name, value in state.items() if name != "last_epoch" and not name.startswith("_")}
 
 
 def _save(content: object, path: Path) -> None:

@@ -98,8 +98,12 @@ def test_a_flipped_bit_in_png_pixels_is_an_error(position: float, bit: int) -> N
 
 def test_truncated_jpeg_with_a_whole_thumbnail_is_seen() -> None:
     data = smooth_file(".jpg")
-    assert not is_truncated_jpeg(data)
-    assert is_truncated_jpeg(data[:-2])
+    thumbnail = data[:20_000] + b"\xff\xd9"  # scan and end marker, as the picture itself has
+    segment = b"\xff\xe1" + (2 + len(thumbnail)).to_bytes(2, "big") + thumbnail
+    for whole in (data, data[:2] + segment + data[2:]):
+        assert not is_truncated_jpeg(whole)
+        assert is_truncated_jpeg(whole[:-2])
+        assert is_truncated_jpeg(whole[: len(whole) - len(data) + 100])
     assert not is_truncated_jpeg(smooth_file(".png"))
 
 

@@ -58,7 +58,7 @@ def test_bad_arguments_are_one_line_and_change_nothing(tmp_path: Path, arguments
 
 def test_no_photograph_is_both_for_training_and_for_testing() -> None:
     lines = (SCRIPTS / "demo_photographs.txt").read_text().splitlines()
-    rows = [line.split() for line in lines if not line.startswith("#")]
-    assert all(len(row) == 4 and row[0] in {"train", "test"} for row in rows)
+    rows = [line.split(maxsplit=5) for line in lines if not line.startswith("#")]
+    assert all(len(row) == 6 and row[0] in {"train", "test"} for row in rows)  # the last two: licence and author
     for column in (1, slice(2, 4)):
         assert len({str(row[column]) for row in rows}) == len(rows)

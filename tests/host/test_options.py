@@ -11,7 +11,7 @@ from mprnet_plugin.errors import InputError
 
 pytest.importorskip("basicsr")
 
-from mprnet_plugin.host.options import _fix_batch, apply_override, read_options
+from mprnet_plugin.host.options import _fix_batch, _fix_devices, _schedule_datasets, apply_override, read_options
 from mprnet_plugin.host.schema import check_options
 
 OPTIONS: dict[str, Any] = {
@@ -54,6 +54,47 @@ def test_good_options_pass_and_get_their_defaults(opt: dict[str, Any]) -> None:
     assert opt["num_gpu"] == "auto"
     assert opt["datasets"]["val"]["name"] == "val"
     assert opt["val"]["save_img"] is False
+    assert opt["manual_seed"] == 0  # the same for every process, and when it resumes
+
+
+def test_numbers_as_people_write_them(opt: dict[str, Any]) -> None:
+    apply_override(opt, "train:total_iter=4e5")
+    apply_override(opt, "name=2024")
+    apply_override(opt, "train:micro_batch_size=2")  # an option that the file does not have yet
+    check_options(opt, "run.yml", is_train=True)
+    assert (opt["train"]["total_iter"], opt["name"], opt["train"]["micro_batch_size"]) == (400000, "2024", 2)
+
+
+def test_sets_of_one_name(opt: dict[str, Any]) -> None:
+    opt["datasets"]["val"]["name"] = "GoPro"
+    opt["datasets"]["val_2"] = dict(opt["datasets"]["val"])
+    with pytest.raises(InputError, match="'GoPro' names several sets"):
+        check_options(opt, "run.yml", is_train=True)
+
+
+def devices(launcher: str, num_gpu: Any) -> Any:
+    opt = {"model_type": "MPRNetModel", "num_gpu": num_gpu}
+    _fix_devices(opt, launcher)
+    return opt["num_gpu"]
+
+
+def test_one_process_uses_one_gpu(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
+    assert [devices("none", wanted) for wanted in ("auto", 1, 0)] == [1, 1, 0]
+    assert "using 1 of 4 GPUs; torchrun --nproc_per_node=4" in capsys.readouterr().err
+    assert devices("pytorch", "auto") == "auto"
+    with pytest.raises(InputError, match="num_gpu: 4 needs as many processes: torchrun --nproc_per_node=4"):
+        devices("none", 4)
+    with pytest.raises(InputError, match="CUDA_VISIBLE_DEVICES"):
+        devices("pytorch", 0)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    assert [devices(launcher, 0) for launcher in ("none", "pytorch")] == [0, 0]
+
+
+def test_no_workers_are_none_to_keep() -> None:
+    train = {"batch_size_per_gpu": 2, "num_worker_per_gpu": 0, "persistent_workers": True}
+    _schedule_datasets({"model_type": "MPRNetModel", "manual_seed": 1, "datasets": {"train": train}})
+    assert train["persistent_workers"] is False
 
 
 @pytest.mark.parametrize(
@@ -77,6 +118,25 @@ def test_good_options_pass_and_get_their_defaults(opt: dict[str, Any]) -> None:
         "path:pretrain_network_g=nowhere.pth": "path:pretrain_network_g: nowhere.pth does not exist",
         "name=../up": "plain folder name",
         "logger={print_freq: 1}": "option logger:save_checkpoint_freq is missing",
+        "logger:print_freq=0": "logger:print_freq: 0 must be a whole number, at least 1",
+        "val:val_freq=0": "val:val_freq: 0 must be a whole number, at least 1",
+        "val:val_freq=2.5": "val:val_freq: 2.5 must be a whole number",
+        "val:local_pooling={trian_size: 256}": "option val:local_pooling:trian_size is read by nobody",
+        "val:local_pooling={train_size: 100}": "train_size=100 must be a positive multiple of 8",
+        "train:total_iter=many": "train:total_iter: 'many' must be a whole number",
+        "train:micro_batch_size=-1": "train:micro_batch_size: -1 must be a whole number, at least 1",
+        "train:ema_decay=1": "train:ema_decay: 1 must be a number, at least 0 and below 1",
+        "train:precision=bf61": "train:precision: 'bf61' is not known, did you mean 'bf16'",
+        "train:mixup={alhpa: 0.6}": "option train:mixup:alhpa is read by nobody, did you mean 'alpha'",
+        "train:mixup={alpha: 0}": "train:mixup:alpha: 0 must be a number",
+        "train:mixup={start_iter: x}": "train:mixup:start_iter: 'x' must be a whole number",
+        "train:optim_g={type: Adam}": "option train:optim_g:lr is missing",
+        "train:optim_g={type: LBFGS, lr: 1}": "train:optim_g:type: 'LBFGS' is not known",
+        "train:pixel_opt:reduction=none": "none leaves no number to minimise",
+        "train:edge_opt={type: EdgeLoss, reduction: none}": "reduction 'none' is not known: use mean or sum",
+        "train:total_itr=1": "option train:total_itr is read by nobody, did you mean 'total_iter'",
+        "datasets:train:batch_size=0": "datasets:train:batch_size: 0 must be a whole number, at least 1",
+        "manual_seed=x": "manual_seed: 'x' must be a whole number",
     }.items(),
 )
 def test_bad_values_are_named(opt: dict[str, Any], override: str, message: str) -> None:
@@ -126,6 +186,9 @@ def test_optional_test_sets(opt: dict[str, Any], capsys: pytest.CaptureFixture[s
     assert "HIDE is left out: nowhere is not there" in capsys.readouterr().err
     with pytest.raises(InputError, match="none of nowhere exists"):
         check_options(only, "run.yml", is_train=False)
+    opt["model_type"] = "SRModel"  # whose options nobody lists
+    with pytest.raises(InputError, match="has no 'suffx' there"):
+        apply_override(opt, "val:suffx=1")
 
 
 def test_force_yml_is_data(opt: dict[str, Any]) -> None:
@@ -136,8 +199,8 @@ def test_force_yml_is_data(opt: dict[str, Any]) -> None:
     assert opt["train"]["scheduler"]["periods"] == [1, 2]
     assert opt["path"]["pretrain_network_g"] is None
     for override, message in {
-        "train:total_itr=1": "did you mean 'total_iter'",
-        "name:x=1": "has no 'x' there",
+        "trian:total_iter=1": "has no section 'trian' there",
+        "name:x=1": "has no section 'name' there",
         "train": "must be KEY=VALUE",
         "name=[": "not valid YAML",
     }.items():
@@ -170,7 +233,7 @@ def test_the_batch_is_stated_once(monkeypatch: pytest.MonkeyPatch) -> None:
         return opt["datasets"]["train"]["batch_size_per_gpu"]  # type: ignore[index, return-value]
 
     assert [batch(16, n) for n in (1, 2, 8)] == [16, 8, 2]
-    with pytest.raises(InputError, match=r"batch_size 16 must be a multiple of the 3 processes .*: use 15 or 18"):
+    with pytest.raises(InputError, match=r"batch_size 16 must be a multiple of the 3 processes: use 15 or 18"):
         batch(16, 3)
 
 

@@ -135,7 +135,9 @@ def test_what_is_no_picture_is_named(image: Any, message: str) -> None:
         ({"precision": "fp8"}, "precision 'fp8' is unknown"),
         ({"tile": "big"}, "tile 'big' must be auto"),
         ({"tile": 100}, "tile=100 must be a multiple"),
-        ({"tile": 64, "tile_overlap": 48}, "tile_overlap=48"),
+        ({"tile": 64, "tile_overlap": 48}, "tile_overlap=48 must be at most half"),
+        ({"tile_overlap": -8}, "tile_overlap=-8 must be a multiple of 8, 0 or more"),
+        ({"tile": 0, "tile_overlap": 5}, "tile_overlap=5 must be"),
     ],
 )
 def test_bad_options(options: dict[str, Any], message: str) -> None:
@@ -248,6 +250,17 @@ def test_other_errors_are_not_taken_for_memory(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(Greedy, "error", RuntimeError("something else"))
     with pytest.raises(RuntimeError, match="something else"):
         Restorer(Greedy(**TINY))(picture(64, 64, 3))
+
+
+@pytest.mark.parametrize("precision", ["auto", "fp32"])
+def test_cudnn_stays_on(precision: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    restorer = Restorer(gentle(), device="cpu", precision=precision)
+    monkeypatch.setattr(restorer, "device", torch.device("cuda"))  # settings only, nothing is computed
+    before = torch.backends.cudnn.allow_tf32
+    with restorer._arithmetic():
+        assert torch.backends.cudnn.enabled
+        assert torch.backends.cudnn.allow_tf32 is (precision == "auto")
+    assert torch.backends.cudnn.allow_tf32 is before
 
 
 def test_self_ensemble_is_the_mean_of_eight_views() -> None:

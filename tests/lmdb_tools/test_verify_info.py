@@ -148,7 +148,8 @@ def test_info_shows_the_pixels(output: Path) -> None:
 
 
 def test_info_where_it_cannot_write(output: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="give another --sheet"):
-        info.main([str(output), "--sheet", str(tmp_path / "missing")])
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="could not be written"):
+        info.main([str(output), "--sheet", str(tmp_path / "file")])
     with pytest.raises(InputError, match="--rows 0"):
         info.main([str(output), "--rows", "0"])
