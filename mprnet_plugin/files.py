@@ -16,11 +16,18 @@ __all__ = ["whole_file"]
 def whole_file(path: Path) -> Iterator[Path]:
     """Give a temporary name beside ``path`` to write to; on success it replaces ``path``, on failure it is removed.
 
-    The temporary name ends like ``path``, so libraries that choose a format by the suffix choose the same.
+    The temporary name ends like ``path``, so libraries that choose a format by the suffix choose the same. A link stays
+    one, and what it points to is replaced.
 
     Raises:
-        InputError: The system refuses (full disk, no permission); a file that was there before is as it was.
+        InputError: The system refuses (full disk, no permission), and a file that was there before is as it was; or a
+            folder or a device is there, which nothing must replace.
     """
+    path = path.resolve() if path.is_symlink() else path
+    if path.exists() and not path.is_file():
+        raise InputError(
+            f"{path}: is a {'folder' if path.is_dir() else 'device'}, expected the name of a file: choose one"
+        )
     part = path.with_name(f".{os.getpid()}.part.{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

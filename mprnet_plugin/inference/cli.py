@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
+import warnings
 from typing import NoReturn
 
 from mprnet_plugin.archs.presets import PRESETS
@@ -17,24 +19,28 @@ def main(argv: list[str] | None = None) -> int:
     """Restore what the command line names.
 
     Returns:
-        0, or 1 when some files could not be restored and the rest were.
+        0, 1 when some files could not be restored and the rest were, 2 when none could.
 
     Raises:
         InputError: Bad input that stops everything.
     """
     args = vars(_parser().parse_args(argv))
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    logging.getLogger("mprnet_plugin").setLevel(logging.INFO)
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # what it cannot decode is reported once, by us
+    warnings.filterwarnings("ignore", module="PIL")  # of odd metadata
     from mprnet_plugin.inference.predictor import MPRPredictor, summary  # here, so that --help needs no torch
 
-    source = args.pop("input_image")
+    sources = args.pop("input_image")
     if args.pop("cpu"):
         args["device"] = "cpu"
     if args["task"] is None and args["weight_path"] is None:
         args["task"] = "Deblurring"
     predictor = MPRPredictor(**args)
-    outcomes = predictor.run(source)
+    outcomes = predictor.run(*sources)
     sys.stdout.write(f"{summary(outcomes)}; results are in {predictor.folder}\n")
-    return int(any(outcome.status == "failed" for outcome in outcomes))
+    failed = sum(outcome.status == "failed" for outcome in outcomes)
+    return 2 if failed == len(outcomes) else int(failed > 0)
 
 
 def cli() -> NoReturn:
@@ -50,11 +56,16 @@ def _tile(text: str) -> int | str:
 def _parser() -> argparse.ArgumentParser:
     tasks = ", ".join(PRESETS)
     parser = argparse.ArgumentParser(
-        prog="mprnet-restore", description="Deblur, denoise or derain pictures with MPRNet."
+        prog="mprnet-restore", description="Deblur, denoise or derain pictures with MPRNet.", allow_abbrev=False
     )
     add = parser.add_argument
     add(
-        "--input_image", required=True, metavar="PATH", help="a picture, a folder (with subfolders) or a quoted pattern"
+        "--input_image",
+        required=True,
+        nargs="+",
+        action="extend",
+        metavar="PATH",
+        help="pictures, folders (with subfolders) or quoted patterns",
     )
     add("--task", help=f"{tasks} (default: that of the weights, else Deblurring)")
     add(
@@ -78,7 +89,12 @@ def _parser() -> argparse.ArgumentParser:
         default="auto",
         help="side of windows in pixels, 0 for none unless memory runs out (default: as memory allows)",
     )
-    add("--tile_overlap", type=int, default=64, metavar="PIXELS", help="(default: %(default)s)")
+    add(
+        "--tile_overlap",
+        type=int,
+        metavar="PIXELS",
+        help="what windows share at least (default: 64, or half of --tile)",
+    )
     add(
         "--local_pooling",
         action="store_true",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,6 +40,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 }
 _SWAPPED = {2: [0, 0, 0, 1], 3: [2, 1, 0], 4: [2, 1, 0, 3]}
 """RGB to OpenCV's BGR and back; OpenCV writes no grey with alpha, so grey goes to all three colours."""
+_EXTRA_SAMPLES, _ASSOCIATED, _WHITE_IS_ZERO = 338, 1, 0
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _MODES = {"1": "L", "L": "L", "LA": "LA", "La": "LA", "RGBA": "RGBA", "RGBa": "RGBA", "PA": "RGBA"}
@@ -75,6 +77,8 @@ def read_picture(path: Path) -> Picture:
     Raises:
         InputError: The file cannot be read, is empty, truncated, damaged, no picture, or an animation.
     """
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: is no regular file; give a picture file")
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -103,13 +107,17 @@ def _decode(data: bytes) -> Picture:
         if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
             raise InputError("has more than one frame; expected one picture: extract one")
         exif, icc, dpi = _descriptive(image.getexif()), image.info.get("icc_profile"), image.info.get("dpi")
-        bits = getattr(image, "tag_v2", {}).get(ExifTags.Base.BitsPerSample, (8,))
+        tags = getattr(image, "tag_v2", {})
+        bits = tags.get(ExifTags.Base.BitsPerSample, (8,))
         if data.startswith(_TIFF_STARTS) and max(bits if isinstance(bits, tuple) else (bits,)) > 8:
-            pixels = _deep_pixels(data)
+            pixels = _deep_tiff_pixels(data, tags.get)
         elif data.startswith(_PNG_START) and data[24] == 16:
             # Unlike its TIFF decoder, OpenCV's PNG decoder leaves the orientation to the caller.
             pixels = _upright(_deep_pixels(data), int(image.getexif().get(ExifTags.Base.Orientation, 1)))
             pixels = pixels[:, :, 2:] if image.mode == "LA" else pixels
+            if pixels.ndim == 2 and "transparency" in image.info:
+                pixels = np.stack([pixels, np.where(pixels == image.info["transparency"], 0, 65535)], 2)
+                pixels = pixels.astype(np.uint16)
         else:
             pixels, icc = _plain_pixels(image, icc)
     return Picture(np.ascontiguousarray(pixels), icc, exif, dpi)
@@ -121,15 +129,33 @@ def _decode_tiff(data: bytes) -> Picture:
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         if len(file.pages) > 1:
             raise InputError("has more than one page; expected one picture: extract one")
-        icc = file.pages.first.tags.valueof(int(ExifTags.Base.InterColorProfile))
-    return Picture(_deep_pixels(data), icc, Image.Exif(), None)
+        tags = file.pages.first.tags
+        icc = tags.valueof(int(ExifTags.Base.InterColorProfile))
+        return Picture(_deep_tiff_pixels(data, tags.valueof), icc, Image.Exif(), None)
+
+
+def _deep_tiff_pixels(data: bytes, tag: Callable[[int, Any], Any]) -> Pixels:
+    """Decode a TIFF of more than 8 bits, and compare with its tags what came out: OpenCV leaves some channels out."""
+    pixels = _deep_pixels(data)
+    samples = int(tag(ExifTags.Base.SamplesPerPixel, 1))
+    found = pixels.shape[2] if pixels.ndim == 3 else 1
+    if found != samples or pixels.dtype == np.uint8:
+        raise InputError(f"is a TIFF of {samples} channels whose layout is not supported; save it as a 16-bit PNG")
+    extra = tag(_EXTRA_SAMPLES, ())
+    if _ASSOCIATED in (extra if isinstance(extra, tuple) else (extra,)):
+        raise InputError("has colours multiplied by alpha; save it with straight alpha, as PNG has")
+    if int(tag(ExifTags.Base.PhotometricInterpretation, 1)) != _WHITE_IS_ZERO:
+        return pixels
+    if pixels.dtype != np.uint16:
+        raise InputError("is a TIFF of floating point whose white is 0; save it with black at 0")
+    return np.asarray(65535 - pixels)
 
 
 def _deep_pixels(data: bytes) -> Pixels:
     """Decode more than 8 bits a channel, which Pillow would cut to 8 or not read at all."""
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None:
-        raise ValueError("OpenCV cannot decode it")
+        raise InputError("is damaged, or has more than 8 bits in a layout that is not supported; save it as 16-bit PNG")
     if pixels.dtype == np.float64:
         pixels = pixels.astype(np.float32)
     if pixels.dtype not in (np.uint8, np.uint16, np.float32):

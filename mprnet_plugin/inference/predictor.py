@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -84,12 +84,12 @@ def find_weights(task: str | None, weight_path: str | os.PathLike[str] | None = 
     return demo
 
 
-def find_pictures(path: str | os.PathLike[str], without: Path | None = None) -> list[tuple[Path, Path]]:
+def find_pictures(path: str | os.PathLike[str], results: Iterable[Path] = ()) -> list[tuple[Path, Path]]:
     """List what ``path`` means: a file, a folder with all its subfolders, or a glob pattern.
 
     Args:
         path: What the user typed. A name that exists is never taken for a pattern.
-        without: A folder to leave out where it lies below ``path``: that of the results.
+        results: Folders of results. The first of them that lies below ``path`` is left out, as it is no input.
 
     Returns:
         Files in order, each with the path that it keeps below the output folder.
@@ -97,17 +97,16 @@ def find_pictures(path: str | os.PathLike[str], without: Path | None = None) -> 
     Raises:
         InputError: Nothing is there, or no picture.
     """
+    if not os.fspath(path):
+        raise InputError("the path of the pictures is empty; give a file, a folder, or a pattern")
     root = Path(path)
     if root.is_dir():
-        inside = None if without is None or root.resolve() not in without.resolve().parents else without.resolve()
-        found = (Path(folder, name) for folder, _, names in os.walk(root, followlinks=True) for name in names)
         pictures = [
             file
-            for file in found
-            if file.suffix.lower() in FORMATS
-            and not any(part.startswith(".") for part in file.relative_to(root).parts)
-            and inside not in file.resolve().parents
+            for file in _walk(root)
+            if file.suffix.lower() in FORMATS and not any(part.startswith(".") for part in file.relative_to(root).parts)
         ]
+        pictures = _without(pictures, root, results)
         if not pictures:
             raise InputError(
                 f"folder {root} holds no pictures; expected files such as *.png or *.jpg in it or below it"
@@ -118,10 +117,29 @@ def find_pictures(path: str | os.PathLike[str], without: Path | None = None) -> 
     else:
         matches = [Path(name) for name in sorted(glob.glob(os.fspath(path), recursive=True))]  # noqa: PTH207 - absolute too
         matches = [file for file in matches if file.is_file() and file.suffix.lower() in FORMATS]
+        if matches:
+            matches = _without(matches, Path(os.path.commonpath([file.parent for file in matches])), results)
     if not matches:
         raise InputError(f"{path}: no such file, folder, or pattern that matches a picture; check the path")
     base = Path(os.path.commonpath([file.parent for file in matches]))
     return [(file, file.relative_to(base)) for file in matches]
+
+
+def _walk(root: Path) -> Iterator[Path]:
+    """List all files below a folder, links followed, each folder once: links can go round in circles."""
+    seen: set[Path] = set()
+    for folder, inner, names in os.walk(root, followlinks=True):
+        here = Path(folder).resolve()
+        if here in seen:
+            inner.clear()
+            continue
+        seen.add(here)
+        yield from (Path(folder, name) for name in names)
+
+
+def _without(files: list[Path], root: Path, results: Iterable[Path]) -> list[Path]:
+    inside = next((folder.resolve() for folder in results if root.resolve() in folder.resolve().parents), None)
+    return files if inside is None else [file for file in files if inside not in file.resolve().parents]
 
 
 class MPRPredictor:
@@ -164,7 +182,7 @@ class MPRPredictor:
         device: str | torch.device = "auto",
         precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
         tile: int | Literal["auto"] = "auto",
-        tile_overlap: int = 64,
+        tile_overlap: int | None = None,
         local_pooling: bool = False,
         self_ensemble: bool = False,
         overwrite: bool = False,
@@ -176,6 +194,8 @@ class MPRPredictor:
     ) -> None:
         if output_format is not None and output_format not in FORMATS:
             raise InputError(f"output_format {output_format!r} is unknown; {nearest(output_format, FORMATS)}")
+        if seed is not None and not 0 <= seed < 2**32:
+            raise InputError(f"seed {seed} must be from 0 to {2**32 - 1}; leave it out, as nothing is drawn")
         if seed is not None:
             torch.manual_seed(seed)
             np.random.seed(seed)  # noqa: NPY002 - the caller's code may draw from it
@@ -186,7 +206,10 @@ class MPRPredictor:
             )
         weights = find_weights(task, weight_path, download)
         state_dict = load_state_dict(weights, param_key)
-        config = infer_config(state_dict)
+        try:
+            config = infer_config(state_dict)
+        except InputError as error:
+            raise InputError(f"{weights}: {error}") from error
         of_weights = preset_name(config)
         if task is not None and of_weights not in (None, task):
             raise InputError(
@@ -195,12 +218,13 @@ class MPRPredictor:
         net = MPRNet(**config)
         load_into(net, state_dict, weights)
         self.task = task or of_weights
-        self.folder = Path(output_path) / (self.task or _NO_TASK_FOLDER)
+        self.output_path = Path(output_path)
+        self.folder = self.output_path / (self.task or _NO_TASK_FOLDER)
         self.overwrite, self.compare, self.output_format = overwrite, compare, output_format
         self.restorer = Restorer(net, device, precision, tile, tile_overlap, local_pooling, self_ensemble)
 
-    def run(self, path: str | os.PathLike[str]) -> list[Outcome]:
-        """Restore a file, a folder with its subfolders, or what a glob pattern matches.
+    def run(self, *paths: str | os.PathLike[str]) -> list[Outcome]:
+        """Restore files, folders with their subfolders, or what glob patterns match.
 
         A file that cannot be restored is logged and left out; the rest is done.
 
@@ -208,9 +232,15 @@ class MPRPredictor:
             What became of each file, in order.
 
         Raises:
-            InputError: ``path`` is or holds no picture.
+            InputError: A path is or holds no picture, or there can be no folder of results.
         """
-        pictures = find_pictures(path, self.folder)
+        pictures = [pair for path in paths for pair in find_pictures(path, (self.output_path, self.folder))]
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"{self.folder}: could not be made ({error.strerror}); give another --output_path (output_path)"
+            ) from error
         outcomes: list[Outcome] = []
         taken: dict[Path, Path] = {}
         with logging_redirect_tqdm(), tqdm(pictures, unit="image", disable=None) as bar:
@@ -224,32 +254,40 @@ class MPRPredictor:
                         raise InputError(f"{source}: its result would replace that of {first}; rename one")
                     outcomes.append(self._restore_file(source, relative, output))
                 except InputError as error:
-                    logger.error("skipped: %s", error)
-                    outcomes.append(Outcome(source, output, "failed", str(error)))
+                    message = str(error) if str(source) in str(error) else f"{source}: {error}"
+                    logger.error("skipped: %s", message)
+                    outcomes.append(Outcome(source, output, "failed", message))
         return outcomes
 
     def _restore_file(self, source: Path, relative: Path, output: Path) -> Outcome:
-        if output.exists() and not self.overwrite:
+        keep = output.exists() and not self.overwrite
+        comparison = output.with_name(f"{relative.stem}_compare.png") if self.compare else None
+        if keep:
             logger.info("%s: kept, as it is there already; --overwrite (overwrite=True) replaces it", output)
-            return Outcome(source, output, "kept")
+            if comparison is not None and comparison.exists():
+                comparison = None
+            if comparison is None and self.target is None:
+                return Outcome(source, output, "kept")
         picture = read_picture(source)
         target = None if self.target is None else self._read_target(self.target, relative, picture)
-        restored = self.restorer(picture.pixels)
-        write_picture(output, picture._replace(pixels=restored))
-        if self.compare:
+        before = None if target is None else self._score(picture.pixels, target)
+        if keep:
+            restored = read_picture(output).pixels
+            if restored.shape[:2] != picture.pixels.shape[:2]:
+                raise InputError(
+                    f"{output}: is {_size(restored)}, its input {_size(picture.pixels)} pixels; --overwrite replaces it"
+                )
+        else:
+            restored = self.restorer(picture.pixels)
+            write_picture(output, picture._replace(pixels=restored))
+        if comparison is not None:
             pair = np.concatenate([_rgb8(picture.pixels), _rgb8(restored)], 1)
-            write_picture(output.with_name(f"{relative.stem}_compare.png"), picture._replace(pixels=pair))
-        scores = None if target is None else self._score(picture.pixels, restored, target)
-        if scores is not None:
-            logger.info(
-                "%s: PSNR %.2f -> %.2f dB, SSIM %.4f -> %.4f",
-                source,
-                scores.psnr_before,
-                scores.psnr,
-                scores.ssim_before,
-                scores.ssim,
-            )
-        return Outcome(source, output, "restored", scores=scores)
+            write_picture(comparison, picture._replace(pixels=pair))
+        scores = None
+        if target is not None and before is not None:
+            scores = Scores(*before, *self._score(restored, target))
+            logger.info("%s: PSNR %.2f -> %.2f dB, SSIM %.4f -> %.4f", source, *scores[::2], *scores[1::2])
+        return Outcome(source, output, "kept" if keep else "restored", scores=scores)
 
     def _read_target(self, root: Path, relative: Path, picture: Picture) -> NDArray[np.uint8]:
         wanted = root / relative if root.is_dir() else root
@@ -264,11 +302,11 @@ class MPRPredictor:
             )
         return target
 
-    def _score(self, before: NDArray[Any], after: NDArray[Any], target: NDArray[np.uint8]) -> Scores:
-        """Score by the protocol of the task: luma for deraining, all channels for the others."""
+    def _score(self, pixels: NDArray[Any], target: NDArray[np.uint8]) -> tuple[float, float]:
+        """Return PSNR and SSIM by the protocol of the task: luma for deraining, all channels for the others."""
         psnr, ssim = (psnr_y_uint8, ssim_y_uint8) if self.task == "Deraining" else (psnr_rgb, ssim_volume)
-        was, now = _rgb8(before), _rgb8(after)
-        return Scores(psnr(was, target), ssim(was, target), psnr(now, target), ssim(now, target))
+        picture = _rgb8(pixels)
+        return psnr(picture, target), ssim(picture, target)
 
 
 def _size(pixels: NDArray[Any]) -> str:

@@ -27,6 +27,9 @@ logger = logging.getLogger(__name__)
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 _HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _SMALLEST_TILE = 64
+_OVERLAP = 64
+_SLACK = 0.5
+"""By how much floats may leave [0, 1]: a resized picture's may a little, while 0 to 255 is another unit."""
 _MAPS_ALIVE = 13.0
 """Peak memory in full-resolution maps of stage 3's width; measured by scripts/benchmarks/bench_inference.py."""
 _MEMINFO = Path("/proc/meminfo")
@@ -50,9 +53,9 @@ def choose_device(name: str | torch.device = "auto") -> torch.device:
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).partition("\n")[0]
+        torch.zeros(1, device=device).item()  # which the meta device has not
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
+        reason = str(error).partition("\n")[0][:200]
         raise InputError(f"device {str(name)!r} cannot be used ({reason}); use auto, cpu or cuda") from error
     return device
 
@@ -92,7 +95,8 @@ class Restorer:
             compute convolutions with fewer digits in half of the memory.
         tile: Side in pixels of the windows that large pictures are cut into, a multiple of 8; 0 cuts only where
             memory runs out, ``auto`` where it would. A cut picture differs a little from a whole one.
-        tile_overlap: Pixels that neighbouring windows share at least.
+        tile_overlap: Pixels that neighbouring windows share at least, a multiple of 8, up to half of ``tile``; None is
+            64, or half of a smaller window.
         local_pooling: Pool locally in channel attention (TLC) instead of over the whole picture; changes ``net``.
         self_ensemble: Average the results of the picture's eight flips and rotations: eight times the work.
 
@@ -106,21 +110,21 @@ class Restorer:
         device: str | torch.device = "auto",
         precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
         tile: int | Literal["auto"] = "auto",
-        tile_overlap: int = 64,
+        tile_overlap: int | None = None,
         local_pooling: bool = False,
         self_ensemble: bool = False,
     ) -> None:
         if precision not in PRECISIONS:
             raise InputError(f"precision {precision!r} is unknown; {nearest(str(precision), PRECISIONS)}")
-        if isinstance(tile, str) and tile != "auto":
+        if tile != "auto" and not isinstance(tile, int):
             raise InputError(f"tile {tile!r} must be auto or a number of pixels: try auto")
-        check_overlap(tile_overlap)
-        if not isinstance(tile, str) and tile != 0:
-            check_tile(tile, tile_overlap)
+        check_overlap(tile_overlap or 0)
+        if tile != "auto" and tile != 0:
+            check_tile(tile, tile_overlap or 0)
         self.device = choose_device(device)
         self.precision = precision
         self.tile = tile
-        self.tile_overlap = tile_overlap
+        self.tile_overlap = _OVERLAP if tile_overlap is None else tile_overlap
         self.self_ensemble = self_ensemble
         self.net = (use_local_pooling(net) if local_pooling else net).to(self.device).eval()
         self.channels: int = net.shallow_feat1.get_submodule("0").in_channels  # type: ignore[assignment]
@@ -142,8 +146,8 @@ class Restorer:
             is the mean of the restored channels.
 
         Raises:
-            InputError: Another shape or dtype, no pixels, values that are not finite, or too little memory for the
-                smallest window.
+            InputError: Another shape or dtype, no pixels, floats that are not finite or far from [0, 1], or too little
+                memory for the smallest window.
         """
         if isinstance(image, Tensor):
             return self._restore_tensor(image)
@@ -155,8 +159,10 @@ class Restorer:
         peak = _PEAKS.get(planes.dtype, 1 if planes.dtype.kind == "f" else None)
         if peak is None:
             raise InputError(f"image is {image.dtype}, expected uint8, uint16 or floating point in [0, 1]: convert it")
-        result = planes.copy()
         colours = planes.shape[2] - (planes.shape[2] % 2 == 0)
+        if planes.dtype.kind == "f":
+            _check_range(planes[..., :colours])
+        result = planes.copy()
 
         def read(rows: Span, columns: Span) -> Tensor:
             part = planes[rows.start : rows.stop, columns.start : columns.stop, :colours]
@@ -175,7 +181,7 @@ class Restorer:
             return torch.stack([self._restore_tensor(one) for one in image]) if len(image) else image.clone()
         planes = image[None] if image.dim() == 2 else image
         array = planes.detach().cpu().permute(1, 2, 0) if planes.dim() == 3 else planes
-        array = array.float() if array.is_floating_point() else array
+        array = array.float() if array.dtype == torch.bfloat16 else array  # which NumPy does not have
         restored = torch.from_numpy(self(array.numpy()))
         return restored.permute(2, 0, 1).reshape(image.shape).to(image)
 
@@ -276,6 +282,14 @@ class Restorer:
                 torch.backends.cudnn.allow_tf32 = before
         else:
             yield
+
+
+def _check_range(values: NDArray[Any]) -> None:
+    low, high = float(values.min()), float(values.max())  # not finite if any value is not
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise InputError("image has values that are not finite, expected [0, 1]: replace them")
+    if low < -_SLACK or high > 1 + _SLACK:
+        raise InputError(f"image has values from {low:g} to {high:g}, expected [0, 1]: scale them, as by 1/255")
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

@@ -79,6 +79,11 @@ def load_state_dict(path: str | PathLike[str], param_key: str | None = None) -> 
             raise InputError(
                 f"{file}: entry {name!r} is a {type(value).__name__}, expected a tensor; give a file of network weights"
             )
+        if not (value.is_floating_point() and value.layout == torch.strided and value.device.type == "cpu"):
+            kind = f"{value.dtype} on {value.device}, {value.layout}"
+            raise InputError(
+                f"{file}: entry {name!r} is {kind}, expected floating point; give a file of network weights"
+            )
         result[name] = value
     return tie_prelu(result, str(file))
 
@@ -195,11 +200,15 @@ def infer_config(state_dict: Mapping[str, Tensor]) -> Config:
         )
     n_feat, in_c, kernel_size = state_dict[needed[0]].shape[:3]
     out_c, width = state_dict[needed[2]].shape[:2]
+    unet = state_dict[needed[1]].shape[0] - n_feat
+    if min(n_feat, in_c, kernel_size, out_c) < 1 or min(unet, width - n_feat) < 0:
+        shapes = ", ".join(f"{key} {tuple(state_dict[key].shape)}" for key in needed)
+        raise InputError(f"shapes fit no MPRNet: {shapes}; give an MPRNet checkpoint")
     return Config(
         in_c=in_c,
         out_c=out_c,
         n_feat=n_feat,
-        scale_unetfeats=state_dict[needed[1]].shape[0] - n_feat,
+        scale_unetfeats=unet,
         scale_orsnetfeats=width - n_feat,
         num_cab=len(blocks),
         kernel_size=kernel_size,

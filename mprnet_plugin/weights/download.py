@@ -37,6 +37,7 @@ _DRIVE = "https://drive.usercontent.google.com/download?export=download&confirm=
 _PADDLE = "https://paddlegan.bj.bcebos.com/models/"
 _CHUNK = 1 << 18
 _ATTEMPTS = 4
+_PROGRESS = 1 << 20
 _LIMIT = 1 << 30
 """No published file is near this many bytes."""
 
@@ -136,10 +137,12 @@ def verify(path: Path) -> Path:
     """
     digest = _digest(path)
     pin = path.with_name(f"{path.name}.sha256")
+    if pin.is_dir():
+        raise InputError(f"{pin}: is a folder, expected the file with the SHA-256 of {path.name}: remove it")
     if not pin.exists():
         with suppress(InputError), whole_file(pin) as part:  # a folder that is only read needs no pin
             part.write_text(f"{digest}  {path.name}\n")
-    elif pin.read_text().split()[:1] != [digest]:
+    elif _pinned(pin) != digest:
         raise InputError(
             f"{path}: its SHA-256 {digest} is not the one in {pin.name}; if you meant to change it, remove both"
         )
@@ -176,14 +179,17 @@ def download(url: str, target: Path, check: Callable[[Path], object], timeout: f
     try:
         check(part)
         pin = target.with_name(f"{target.name}.sha256")
-        if pin.exists() and pin.read_text().split()[:1] != [_digest(part)]:
+        if pin.is_file() and _pinned(pin) != _digest(part):
             raise InputError(
                 f"{part}: differs from what {pin.name} remembers; remove {pin} if the publisher changed it"
             )
     except InputError as error:
         _forget(part)
         raise InputError(f"{url} did not give the weights ({error}); {by_hand}") from error
-    part.replace(target)
+    try:
+        part.replace(target)
+    except OSError as error:
+        raise InputError(f"{target}: could not be written ({error.strerror}); {part} is the whole file") from error
     _forget(part)
     return verify(target)
 
@@ -206,11 +212,11 @@ def _receive(url: str, part: Path, timeout: float) -> str | None:
             if error.code != 416:  # 416: what is here already is longer than the file, so start anew
                 return f"HTTP status {error.code}"
             _forget(part)
-        except (urllib.error.URLError, HTTPException, TimeoutError, ConnectionError) as error:
-            return str(getattr(error, "reason", error)) or type(error).__name__
-        # Only a try that got further than any before is free, so a server cannot keep this going for ever.
+        except (urllib.error.URLError, HTTPException, TimeoutError, ConnectionError, ValueError) as error:
+            return " ".join(str(getattr(error, "reason", error)).split()) or type(error).__name__
+        # Only a try that got well further than any before is free, so a server cannot keep this going for ever.
         size = part.stat().st_size if part.exists() else 0
-        tries, best = (0 if size > best >= 0 else tries + 1), max(size, best)
+        tries, best = (0 if size >= best + _PROGRESS and best >= 0 else tries + 1), max(size, best)
     return reason or "the server's answers contradict each other"
 
 
@@ -219,9 +225,10 @@ def _connect(url: str, part: Path, timeout: float) -> Any:  # noqa: ANN401 - url
         raise urllib.error.URLError("only http and https addresses are read")
     request = urllib.request.Request(url, headers={"Accept-Encoding": "identity", "User-Agent": "mprnet-plugin"})  # noqa: S310
     validator = _validator(part)
-    if part.exists() and validator.exists():
+    tag = validator.read_text(errors="replace") if validator.is_file() else ""
+    if part.exists() and tag and tag.isascii() and tag.isprintable():
         request.add_header("Range", f"bytes={part.stat().st_size}-")
-        request.add_header("If-Range", validator.read_text())
+        request.add_header("If-Range", tag)
     return urllib.request.urlopen(request, timeout=timeout)  # noqa: S310 - the scheme is checked above
 
 
@@ -267,6 +274,10 @@ def _validator(part: Path) -> Path:
 def _forget(part: Path) -> None:
     part.unlink(missing_ok=True)
     _validator(part).unlink(missing_ok=True)
+
+
+def _pinned(pin: Path) -> str:
+    return next(iter(pin.read_text(errors="replace").split()), "")
 
 
 def _digest(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -49,21 +50,23 @@ def save_weights(state_dict: Mapping[str, Tensor], path: Path, form: Format | No
     Raises:
         InputError: An unknown suffix, or the file cannot be written.
     """
-    form = form or format_of(path)
-    weights = {key: value.detach().cpu().contiguous() for key, value in state_dict.items()}
+    content = _encode(state_dict, form or format_of(path))
     with whole_file(path) as part:
-        if form == "safetensors":
-            # Every name gets its own copy: readers such as spandrel ask for all of them, and the format shares nothing.
-            copies = {key: value.clone() for key, value in weights.items()}
-            metadata = {"format": "pt", "network": f"MPRNet {describe(infer_config(weights))}"}
-            part.write_bytes(save(copies, metadata))
-        elif form == "pdparams":
-            with part.open("wb") as stream:
-                pickle.dump(to_paddle(weights), stream, protocol=4)
-        else:
-            # Through a stream, as torch turns a full disk into a RuntimeError when it opens the file itself.
-            with part.open("wb") as stream:
-                torch.save(_torch_layout(weights, form), stream)
+        part.write_bytes(content)
+
+
+def _encode(state_dict: Mapping[str, Tensor], form: Format) -> bytes:
+    weights = {key: value.detach().cpu().contiguous() for key, value in state_dict.items()}
+    if form == "safetensors":
+        # Every name gets its own copy: readers such as spandrel ask for all of them, and the format shares nothing.
+        copies = {key: value.clone() for key, value in weights.items()}
+        return save(copies, {"format": "pt", "network": f"MPRNet {describe(infer_config(weights))}"})
+    if form == "pdparams":
+        return pickle.dumps(to_paddle(weights), protocol=4)
+    # In memory first, as torch turns a full disk into errors of its own.
+    buffer = io.BytesIO()
+    torch.save(_torch_layout(weights, form), buffer)
+    return buffer.getvalue()
 
 
 def _torch_layout(weights: dict[str, Tensor], form: Format) -> dict[str, object]:
@@ -92,7 +95,7 @@ def convert(source: Path, target: Path, form: Format | None = None, param_key: s
     name = describe(infer_config(weights))
     # Checked before it gets its name, so an older target survives a failure.
     with whole_file(target) as part:
-        save_weights(weights, part, form)
+        part.write_bytes(_encode(weights, form))
         written = load_state_dict(part)
         wrong = written.keys() ^ weights.keys()
         wrong |= {key for key, value in weights.items() if key in written and not _identical(value, written[key])}

@@ -1,6 +1,6 @@
 """PaddleGAN's ``.pdparams`` files, read without paddle and without trusting them.
 
-``paddle.save`` pickles a dictionary of name to numpy array (protocol 2 to 4), with one more entry,
+``paddle.save`` pickles a dictionary of name to numpy array (protocol 2 and up), with one more entry,
 ``StructuredToParameterName@@``, that maps names to Paddle's internal ones. A tensor inside a nested dictionary is
 pickled as the pair (internal name, array). Layout facts: python/paddle/framework/io.py of Paddle 2.x and 3.x.
 """
@@ -34,9 +34,13 @@ def _latin1(text: str, encoding: str) -> bytes:
 
 # `_reconstruct` is taken from what numpy itself would write, as its module moved between numpy 1 and 2.
 _RECONSTRUCT = np.zeros(0).__reduce__()[0]
+# And so is what protocol 5 names: the memory of an array as bytes, its type, shape and order.
+_FROM_BUFFER = np.zeros(0).__reduce_ex__(5)[0]
 _ALLOWED: dict[tuple[str, str], object] = {
     ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,
     ("numpy._core.multiarray", "_reconstruct"): _RECONSTRUCT,
+    ("numpy.core.numeric", "_frombuffer"): _FROM_BUFFER,
+    ("numpy._core.numeric", "_frombuffer"): _FROM_BUFFER,
     ("numpy", "ndarray"): np.ndarray,
     ("numpy", "dtype"): np.dtype,
     ("collections", "OrderedDict"): OrderedDict,
@@ -89,7 +93,10 @@ def load_pdparams(path: Path) -> Mapping[str, Any]:
         raise InputError(
             f"{path}: holds a {type(content).__name__}, expected a dictionary of name to array; give a file of weights"
         )
-    return _tensors(content)
+    try:
+        return _tensors(content)
+    except RecursionError:
+        raise InputError(f"{path}: is a dictionary that holds itself, expected name to array; get it anew") from None
 
 
 def _tensors(content: Mapping[Any, Any]) -> dict[str, Any]:
@@ -101,7 +108,7 @@ def _tensors(content: Mapping[Any, Any]) -> dict[str, Any]:
             value = value[1]
         if isinstance(value, Mapping):
             value = _tensors(value)
-        elif isinstance(value, np.ndarray) and value.dtype.kind in "fiu":
+        elif isinstance(value, np.ndarray) and value.dtype.kind in "fiu" and value.dtype.itemsize <= 8:
             # ascontiguousarray alone would keep a read-only or foreign-endian array, which torch does not take.
             value = torch.from_numpy(value.astype(value.dtype.newbyteorder("="), order="C", copy=True))
         name = str(key)

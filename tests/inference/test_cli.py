@@ -53,9 +53,10 @@ def test_script_names_bad_input_in_one_line(folder: Path) -> None:
 
 def test_status_1_when_some_files_failed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "in" / "a.png").write_text("text")
+    assert main(["--input_image", "in/a.png", "--weight_path", "w.pth"]) == 2
+    Image.fromarray(np.zeros((16, 16, 3), np.uint8)).save(folder / "in" / "b.png")
     assert (
-        main(["--input_image", "in", "--weight_path", "w.pth", "--target", "in", "--tile", "16", "--tile_overlap", "8"])
-        == 1
+        main(["--input_image", "in/a.png", "in/b.png", "--weight_path", "w.pth", "--target", "in", "--tile", "16"]) == 1
     )
     shown = capsys.readouterr()
     assert "1 restored, 1 failed" in shown.out

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import os
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,57 @@ def test_palettes_and_transparency(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_picture(tmp_path / "c.png").pixels, (pixels(8, 8) > 99) * np.uint8(255))
     Image.fromarray(pixels(8, 8, 3)).save(tmp_path / "d.png", transparency=(1, 2, 3), pnginfo=PngInfo())
     assert read_picture(tmp_path / "d.png").pixels.shape == (8, 8, 4)
+
+
+def test_transparent_grey_of_sixteen_bits(tmp_path: Path) -> None:
+    array = pixels(8, 8, dtype=np.uint16)
+    content = cv2.imencode(".png", array)[1].tobytes()
+    chunk = b"tRNS" + int(array[2, 3]).to_bytes(2, "big")
+    chunk = (2).to_bytes(4, "big") + chunk + zlib.crc32(chunk).to_bytes(4, "big")
+    (tmp_path / "a.png").write_bytes(content[:33] + chunk + content[33:])
+    read = read_picture(tmp_path / "a.png").pixels
+    np.testing.assert_array_equal(read[:, :, 0], array)
+    np.testing.assert_array_equal(read[:, :, 1] == 0, array == array[2, 3])
+
+
+def test_deep_tiff_with_white_at_zero(tmp_path: Path) -> None:
+    array = pixels(8, 8, dtype=np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", 65535 - array, photometric="miniswhite")
+    np.testing.assert_array_equal(read_picture(tmp_path / "a.tif").pixels, array)
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "options", "message"),
+    [
+        ((8, 8, 2), np.uint16, {"photometric": "minisblack", "extrasamples": ["unassalpha"]}, "save it as"),
+        ((8, 8, 4), np.uint16, {"photometric": "rgb", "extrasamples": ["assocalpha"]}, "straight alpha"),
+        ((8, 8), np.float32, {"photometric": "miniswhite"}, "black at 0"),
+        ((8, 8, 3), np.float16, {"photometric": "rgb"}, "save it as"),
+    ],
+)
+def test_deep_tiff_that_would_lose_something(
+    shape: tuple[int, ...], dtype: Any, options: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    planar = {"planarconfig": "contig"} if len(shape) == 3 else {}
+    tifffile.imwrite(tmp_path / "a.tif", pixels(*shape, dtype=dtype), **options, **planar)
+    with pytest.raises(InputError, match=rf"a\.tif: .*{message}"):
+        read_picture(tmp_path / "a.tif")
+
+
+def test_nothing_but_files_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(InputError, match="is a folder, expected the name of a file"):
+        write_picture(tmp_path / "folder.png", bare(pixels(4, 4, 3)))
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(InputError, match="is a device"):
+        write_picture(tmp_path / "pipe.png", bare(pixels(4, 4, 3)))
+    assert (tmp_path / "pipe.png").is_fifo()
+    with pytest.raises(InputError, match="is no regular file"):  # and nothing waits for it
+        read_picture(tmp_path / "pipe.png")
+    (tmp_path / "link.png").symlink_to(tmp_path / "real.png")
+    write_picture(tmp_path / "link.png", bare(pixels(4, 4, 3)))
+    assert (tmp_path / "link.png").is_symlink()
+    assert read_picture(tmp_path / "real.png").pixels.shape == (4, 4, 3)
 
 
 def test_cmyk_becomes_rgb(tmp_path: Path) -> None:

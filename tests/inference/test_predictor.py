@@ -84,7 +84,29 @@ def test_results_inside_the_input_folder_are_no_input(weights: Path, tmp_path: P
     predictor = MPRPredictor(weight_path=weights, output_path="pictures")
     assert [outcome.status for outcome in predictor.run("pictures")] == ["restored"]
     assert [outcome.status for outcome in predictor.run("pictures")] == ["kept"]
-    assert len(find_pictures(predictor.folder, predictor.folder)) == 1
+    assert len(find_pictures(predictor.folder, [predictor.folder])) == 1
+
+
+def test_results_of_another_task_are_no_input(weights: Path, tmp_path: Path) -> None:
+    draw(tmp_path / "a.png")
+    for task in ("Denoising", "Deraining"):
+        assert len(MPRPredictor(task, weights).run(".")) == 1
+    assert len(MPRPredictor("Denoising", weights, overwrite=True).run("**/*.png")) == 1
+    assert len(MPRPredictor("Deblurring", weights).run("output_dir/Denoising")) == 1  # unless it is asked for
+
+
+def test_links_in_a_circle_end(weights: Path, tmp_path: Path) -> None:
+    draw(tmp_path / "in" / "sub" / "a.png")
+    (tmp_path / "in" / "sub" / "loop").symlink_to(tmp_path / "in")
+    assert [relative for _, relative in find_pictures("in")] == [Path("sub/a.png")]
+
+
+def test_several_paths(weights: Path, tmp_path: Path) -> None:
+    for name in ("a.png", "in/b.png", "in/c.jpg"):
+        draw(tmp_path / name)
+    outcomes = MPRPredictor(weight_path=weights).run("a.png", "in")
+    names = [outcome.output.name for outcome in outcomes]
+    assert names == ["a_restoration.png", "b_restoration.png", "c_restoration.jpg"]
 
 
 def test_overwrite(weights: Path, tmp_path: Path) -> None:
@@ -155,10 +177,9 @@ def test_no_permission_is_named(weights: Path, tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(Path, "read_bytes", refuse)  # the tests may run as root, whom no permission stops
     assert "a.png: cannot be read (Permission denied)" in predictor.run("a.png")[0].message
     monkeypatch.undo()
-    (tmp_path / "output_dir").touch()
-    monkeypatch.chdir(tmp_path)
-    outcome = MPRPredictor(weight_path=weights, output_path=tmp_path / "output_dir").run(tmp_path / "a.png")[0]
-    assert "could not be written (Not a directory)" in outcome.message
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"file/Restored: could not be made \(Not a directory\)"):
+        MPRPredictor(weight_path=weights, output_path=tmp_path / "file").run(tmp_path / "a.png")
 
 
 @pytest.mark.parametrize(
@@ -170,6 +191,7 @@ def test_no_permission_is_named(weights: Path, tmp_path: Path, monkeypatch: pyte
         ({"weight_path": "weights.safetensors", "output_format": "png"}, "output_format 'png' is unknown.*'.png'"),
         ({"weight_path": "weights.safetensors", "target": "none"}, "target none does not exist"),
         ({"weight_path": "weights.safetensors", "tile": 9}, "tile=9 must be"),
+        ({"weight_path": "weights.safetensors", "seed": -1}, "seed -1 must be from 0"),
     ],
 )
 def test_bad_options(options: dict[str, Any], message: str, weights: Path) -> None:
@@ -182,6 +204,8 @@ def test_paths_without_pictures(weights: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="folder empty holds no pictures"):
         predictor.run("empty")
+    with pytest.raises(InputError, match="is empty"):
+        predictor.run("")
     for name in ("none.png", "none/*.png"):
         with pytest.raises(InputError, match="no such file, folder, or pattern"):
             predictor.run(name)
@@ -249,6 +273,30 @@ def test_scores_against_targets(task: str, weights: Path, tmp_path: Path) -> Non
     draw(tmp_path / "gt" / "b.png", size=(9, 9))
     outcomes = predictor.run("in")
     assert "is 9 x 9, its input 19 x 24 pixels" in outcomes[0].message
+
+
+def test_continuing_scores_and_compares_what_was_there(weights: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        draw(tmp_path / "in" / f"{name}.png", ord(name))
+        draw(tmp_path / "gt" / f"{name}.png", ord(name) + 1)
+    all_at_once = MPRPredictor("Denoising", weights, "all", target="gt").run("in")
+    MPRPredictor("Denoising", weights, "parts").run("in/a.png")
+    before = (tmp_path / "parts" / "Denoising" / "a_restoration.png").stat().st_mtime_ns
+    outcomes = MPRPredictor("Denoising", weights, "parts", target="gt", compare=True).run("in")
+    assert [outcome.status for outcome in outcomes] == ["kept", "restored"]
+    assert [outcome.scores for outcome in outcomes] == [outcome.scores for outcome in all_at_once]
+    assert (tmp_path / "parts" / "Denoising" / "a_compare.png").is_file()
+    assert (tmp_path / "parts" / "Denoising" / "a_restoration.png").stat().st_mtime_ns == before
+
+
+def test_what_cannot_be_scored_is_not_restored(weights: Path, tmp_path: Path) -> None:
+    draw(tmp_path / "a.png", size=(5, 5))
+    predictor = MPRPredictor("Deraining", weights, target="a.png")
+    for _ in range(2):
+        outcome = predictor.run("a.png")[0]
+        assert outcome.status == "failed"
+        assert outcome.message.startswith("a.png: images are 5x5")
+    assert list(predictor.folder.iterdir()) == []
 
 
 def test_missing_target_is_named(weights: Path, tmp_path: Path) -> None:

@@ -134,6 +134,9 @@ def test_what_is_no_picture_is_named(image: Any, message: str) -> None:
         ({"device": "meta0"}, "cannot be used"),
         ({"precision": "fp8"}, "precision 'fp8' is unknown"),
         ({"tile": "big"}, "tile 'big' must be auto"),
+        ({"tile": None}, "tile None must be auto"),
+        ({"device": "meta"}, "device 'meta' cannot be used"),
+        ({"device": None}, "device 'None' cannot be used"),
         ({"tile": 100}, "tile=100 must be a multiple"),
         ({"tile": 64, "tile_overlap": 48}, "tile_overlap=48 must be at most half"),
         ({"tile_overlap": -8}, "tile_overlap=-8 must be a multiple of 8, 0 or more"),
@@ -143,6 +146,20 @@ def test_what_is_no_picture_is_named(image: Any, message: str) -> None:
 def test_bad_options(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         Restorer(network(), **options)
+
+
+@pytest.mark.parametrize("scale", [255.0, 8.0, -1.0, np.nan])
+def test_floats_of_another_unit_are_refused(scale: float) -> None:
+    image = np.random.default_rng(0).random((9, 9, 3)).astype(np.float32)
+    with pytest.raises(InputError, match=r"expected \[0, 1\]"):
+        Restorer(gentle())(image * np.float32(scale))
+    slightly = image * np.float32(1.1) - np.float32(0.05)  # as resizing leaves them
+    assert Restorer(gentle())(slightly).max() <= 1
+
+
+def test_alpha_of_double_precision_is_unchanged() -> None:
+    image = torch.rand(4, 9, 9, dtype=torch.float64)
+    assert torch.equal(Restorer(gentle())(image)[3], image[3])
 
 
 def test_networks_that_change_the_channels_are_refused() -> None:

@@ -18,7 +18,7 @@ from mprnet_plugin.archs.mprnet_arch import MPRNet
 from mprnet_plugin.archs.presets import PRESETS
 from mprnet_plugin.errors import InputError
 from mprnet_plugin.weights.checkpoint import describe, infer_config, load_into, load_state_dict, preset_name
-from mprnet_plugin.weights.paddle import NAME_TABLE
+from mprnet_plugin.weights.paddle import NAME_TABLE, to_paddle
 from tests.helpers import TASKS, TINY, fill, shapes
 
 
@@ -173,6 +173,39 @@ def test_mismatch_lists_grouped_keys(net: MPRNet) -> None:
     assert "unexpected: extra.weight" in message
     assert "of another shape: concat12.weight" in message
     assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    "value",
+    [torch.zeros(3, dtype=torch.int8), torch.zeros(3, dtype=torch.complex64), torch.eye(3).to_sparse()],
+    ids=["int8", "complex", "sparse"],
+)
+def test_what_no_network_holds_is_refused(value: torch.Tensor, net: MPRNet, tmp_path: Path) -> None:
+    torch.save({"params": {**net.state_dict(), "tail.weight": value}}, tmp_path / "w.pth")
+    with pytest.raises(InputError, match=r"entry 'tail\.weight' is torch\..* expected floating point"):
+        load_state_dict(tmp_path / "w.pth")
+
+
+def test_impossible_widths_are_named(net: MPRNet) -> None:
+    weights = net.state_dict()
+    weights["stage1_encoder.down12.down.1.weight"] = torch.zeros(1, 8, 1, 1)
+    with pytest.raises(InputError, match="shapes fit no MPRNet"):
+        infer_config(weights)
+
+
+def test_a_pickle_that_holds_itself(tmp_path: Path) -> None:
+    content: dict[str, Any] = {}
+    content["inner"] = content
+    (tmp_path / "w.pdparams").write_bytes(pickle.dumps(content, protocol=4))
+    with pytest.raises(InputError, match="holds itself"):
+        load_state_dict(tmp_path / "w.pdparams")
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_every_protocol_that_paddle_can_write(protocol: int, net: MPRNet, tmp_path: Path) -> None:
+    (tmp_path / "w.pdparams").write_bytes(pickle.dumps(to_paddle(net.state_dict()), protocol=protocol))
+    loaded = load_state_dict(tmp_path / "w.pdparams")
+    assert all(torch.equal(value, loaded[key]) for key, value in net.state_dict().items())
 
 
 def test_weights_that_are_not_finite_are_refused(net: MPRNet) -> None:
