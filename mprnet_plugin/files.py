@@ -23,14 +23,14 @@ def whole_file(path: Path) -> Iterator[Path]:
         InputError: The system refuses (full disk, no permission), and a file that was there before is as it was; or a
             folder or a device is there, which nothing must replace.
     """
-    path = path.resolve() if path.is_symlink() else path
-    if path.exists() and not path.is_file():
-        raise InputError(
-            f"{path}: is a {'folder' if path.is_dir() else 'device'}, expected the name of a file: choose one"
-        )
-    part = path.with_name(f".{os.getpid()}.part.{path.name}")
+    part = None
     try:
+        path = Path(os.path.realpath(path)) if path.is_symlink() else path
+        if path.exists() and not path.is_file():
+            kind = "folder" if path.is_dir() else "device"
+            raise InputError(f"{path}: is a {kind}, expected the name of a file: choose one")
         path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{os.getpid()}.part.{path.name}")
         yield part
         with part.open("rb+") as stream:
             os.fsync(stream.fileno())
@@ -40,5 +40,6 @@ def whole_file(path: Path) -> Iterator[Path]:
             f"{path}: could not be written ({error.strerror or error}); free space or choose another place"
         ) from error
     finally:
-        with suppress(OSError):  # where the folder itself is out of reach, the error above says so already
-            part.unlink(missing_ok=True)
+        if part is not None:
+            with suppress(OSError):  # where the folder itself is out of reach, the error above says so already
+                part.unlink(missing_ok=True)

@@ -77,9 +77,9 @@ def read_picture(path: Path) -> Picture:
     Raises:
         InputError: The file cannot be read, is empty, truncated, damaged, no picture, or an animation.
     """
-    if path.exists() and not path.is_file():
-        raise InputError(f"{path}: is no regular file; give a picture file")
     try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise InputError(f"{path}: is no regular file; give a picture file")
         data = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from error

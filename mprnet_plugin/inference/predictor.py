@@ -129,7 +129,7 @@ def _walk(root: Path) -> Iterator[Path]:
     """List all files below a folder, links followed, each folder once: links can go round in circles."""
     seen: set[Path] = set()
     for folder, inner, names in os.walk(root, followlinks=True):
-        here = Path(folder).resolve()
+        here = Path(os.path.realpath(folder))
         if here in seen:
             inner.clear()
             continue
@@ -138,8 +138,10 @@ def _walk(root: Path) -> Iterator[Path]:
 
 
 def _without(files: list[Path], root: Path, results: Iterable[Path]) -> list[Path]:
-    inside = next((folder.resolve() for folder in results if root.resolve() in folder.resolve().parents), None)
-    return files if inside is None else [file for file in files if inside not in file.resolve().parents]
+    # realpath, as resolve() fails for a link to itself.
+    real = [Path(os.path.realpath(folder)) for folder in results]
+    inside = next((folder for folder in real if Path(os.path.realpath(root)) in folder.parents), None)
+    return [file for file in files if inside is None or inside not in Path(os.path.realpath(file)).parents]
 
 
 class MPRPredictor:
