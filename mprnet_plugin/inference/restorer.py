@@ -174,7 +174,8 @@ class Restorer:
             result[rows.start : rows.stop, :, :colours] = np.rint(part) if peak > 1 else part
 
         self._restore(planes.shape[0], planes.shape[1], colours, read, write)
-        return result.reshape(image.shape)
+        restored: Image = result.reshape(image.shape)
+        return restored
 
     def _restore_tensor(self, image: Tensor) -> Tensor:
         if image.dim() == 4:

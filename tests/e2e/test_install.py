@@ -150,6 +150,8 @@ def test_source_archive_is_complete(environment: Environment, source: Path) -> N
     (built,) = (source / "dist").glob("*.whl")
     with zipfile.ZipFile(built) as content:
         assert set(content.namelist()) >= {*AUTOLOAD, "mprnet_plugin/py.typed", "lmdb_tools/py.typed"}
+        demo = {f"mprnet_plugin/weights/demo/{task}.safetensors" for task in ("Deblurring", "Denoising", "Deraining")}
+        assert set(content.namelist()) >= demo
         (record,) = (name for name in content.namelist() if name.endswith("RECORD"))
         listed = {line.split(",")[0] for line in content.read(record).decode().splitlines()}
         assert listed == set(content.namelist())
