@@ -123,6 +123,9 @@ class Restorer:
             check_tile(tile, tile_overlap or 0)
         self.device = choose_device(device)
         self.precision = precision
+        if precision in _HALF and self.device.type == "cpu":
+            # 80 to 110 times on one with AVX2 (scripts/benchmarks/bench_inference.py).
+            logger.warning("%s is for GPUs: most processors take many times as long with it as with fp32", precision)
         self.tile = tile
         self.tile_overlap = _OVERLAP if tile_overlap is None else tile_overlap
         self.self_ensemble = self_ensemble

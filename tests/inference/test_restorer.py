@@ -305,6 +305,13 @@ def test_half_precision_is_near(precision: Any) -> None:
     assert 0 < np.abs(half - exact).max() < 0.01
 
 
+def test_half_precision_on_a_processor_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    Restorer(gentle(), "cpu", "fp32")
+    assert not caplog.records
+    Restorer(gentle(), "cpu", "bf16")
+    assert "bf16 is for GPUs" in caplog.text
+
+
 def test_local_pooling_is_used() -> None:
     image = picture(64, 520, 3, dtype=np.float32)
     assert not np.allclose(Restorer(network())(image), Restorer(network(), local_pooling=True)(image), atol=1e-5)
