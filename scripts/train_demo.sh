@@ -56,10 +56,11 @@ mkdir -p "$workdir"
 cd "$workdir"
 
 get_photographs() {
-    local split name package file scratch _
+    local split name package file _
     [[ -n $(command -v apt-get) && -n $(command -v dpkg-deb) ]] ||
         fail "there is no apt-get here; put photographs into $PWD/photographs/train and test"
     scratch=$(mktemp -d photographs.XXXXXX)
+    trap 'rm -rf "$scratch"' EXIT
     mkdir -p "$scratch/packages" "$scratch/photographs/train" "$scratch/photographs/test"
     grep -v '^#' "$repository/scripts/demo_photographs.txt" | while read -r split name package file _; do
         if [[ ! -d $scratch/packages/$package ]]; then
@@ -68,7 +69,6 @@ get_photographs() {
         cp "$scratch/packages/$package/usr/share/$file" "$scratch/photographs/$split/$name.${file##*.}"
     done
     mv "$scratch/photographs" photographs
-    rm -r "$scratch"
 }
 
 [[ -d photographs ]] || get_photographs

@@ -28,7 +28,6 @@ BASE_PATCH = 256
 """The patch that ``base_size`` refers to, whatever ``train_size`` is: so it is in the authors' released code and in the
 reference vector, while the paper only speaks of patches of this size, where it makes no difference."""
 
-
 _KNOWN_WINDOWS: WeakKeyDictionary[MPRNet, dict[tuple[int, int], dict[str, tuple[int, int]]]] = WeakKeyDictionary()
 """By network and sizes: a validation asks for every picture."""
 

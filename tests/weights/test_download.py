@@ -142,6 +142,34 @@ def test_gives_up_on_a_server_that_never_gets_further(server: Server, target: Pa
     assert not target.exists()
 
 
+def test_gives_up_on_a_server_that_only_drips(server: Server, target: Path) -> None:
+    server.faults = ["truncate"] * 50
+    with pytest.raises(InputError, match="try again to continue"):
+        download(server.url, target, accept)
+    assert len(server.requests) < 8
+
+
+@pytest.mark.parametrize("tag", [b"\xff\xfe", b'"one"\nX: y', b""])
+def test_a_damaged_tag_starts_anew(tag: bytes, server: Server, target: Path) -> None:
+    target.parent.mkdir()
+    target.with_name("file.bin.part").write_bytes(b"other bytes")
+    target.with_name("file.bin.part.tag").write_bytes(tag)
+    download(server.url, target, accept)
+    assert target.read_bytes() == CONTENT
+
+
+def test_a_pin_that_is_none(server: Server, target: Path) -> None:
+    download(server.url, target, accept)
+    pin = target.with_name("file.bin.sha256")
+    pin.write_bytes(b"\xff\xfe")
+    with pytest.raises(InputError, match="SHA-256"):
+        verify(target)
+    pin.unlink()
+    pin.mkdir()
+    with pytest.raises(InputError, match="is a folder"):
+        verify(target)
+
+
 def test_longer_part_than_file_starts_anew(server: Server, target: Path) -> None:
     target.parent.mkdir()
     target.with_name("file.bin.part").write_bytes(CONTENT * 2)
@@ -175,7 +203,7 @@ def test_other_bytes_than_pinned_are_refused(server: Server, target: Path) -> No
     assert files(target) == ["file.bin.sha256"]
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:9/x", "file:///etc/hostname"])
+@pytest.mark.parametrize("url", ["http://[::1/x", "http://127.0.0.1:9/x", "file:///etc/hostname"])
 def test_no_network_says_where_to_put_the_file(url: str, target: Path) -> None:
     with pytest.raises(InputError, match="put it at") as caught:
         download(url, target, accept)
