@@ -115,6 +115,9 @@ setup(
         "tqdm>=4.65",
         "Pillow>=10.0",
         "safetensors>=0.4.3",
+        "pydantic>=2.9",
+        "typing_extensions>=4.10",
+        "tifffile>=2023.2",
     ],
     extras_require={
         "test": [

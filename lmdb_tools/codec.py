@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lmdb_tools.layout import Picture
-from mprnet_plugin.data.images import Image, decode_rgb
+from mprnet_plugin.data.decoding import DecodedImage, decode_rgb
 from mprnet_plugin.data.sidd_blocks import load_blocks
 from mprnet_plugin.errors import InputError
 
@@ -98,8 +98,8 @@ def encode(key: str, picture: Picture, options: Options) -> Iterator[Value]:
     """Yield the values of one picture, one after the other.
 
     ``copy`` hands on the file's bytes, ``png`` too where the file is a PNG; everything else is decoded by
-    :func:`mprnet_plugin.data.images.decode_rgb`, as a folder dataset does. Blocks of ``.mat`` files have no file bytes
-    and are stored as ``ppm`` where ``copy`` is asked for.
+    :func:`mprnet_plugin.data.decoding.decode_rgb`, as a folder dataset does. Blocks of ``.mat`` files have no file
+    bytes and are stored as ``ppm`` where ``copy`` is asked for.
 
     Raises:
         InputError: The picture is missing, corrupt, or not of the size that its header said.
@@ -124,7 +124,7 @@ def encode(key: str, picture: Picture, options: Options) -> Iterator[Value]:
         )
 
 
-def ppm(pixels: Image) -> bytes:
+def ppm(pixels: DecodedImage) -> bytes:
     """Return an uncompressed Netpbm P6 file of (H, W, 3) RGB pixels; 16 bits are big-endian, as the format wants."""
     height, width = pixels.shape[:2]
     top = 255 if pixels.dtype == np.uint8 else 65535
@@ -170,7 +170,7 @@ def _block(picture: Picture) -> npt.NDArray[np.uint8]:
     return pixels
 
 
-def _png(pixels: Image, options: Options) -> bytes:
+def _png(pixels: DecodedImage, options: Options) -> bytes:
     bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
     written, data = cv2.imencode(".png", bgr, [cv2.IMWRITE_PNG_COMPRESSION, options.level])
     if not written:

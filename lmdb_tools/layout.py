@@ -111,7 +111,7 @@ def folder_pairs(inputs: Path, targets: Path, prefix: str = "", drop_unequal: bo
 
     Raises:
         InputError: Orphans (listed), unreadable headers, pairs of unequal size, or as
-            :func:`mprnet_plugin.data.pairs.list_images`.
+            :func:`mprnet_plugin.data.folders.list_images`.
     """
     input_store, target_store = FolderStore(inputs), FolderStore(targets)
     names = pair_keys(input_store.keys(), target_store.keys(), inputs, targets)

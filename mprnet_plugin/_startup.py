@@ -85,11 +85,11 @@ class HostLoader:
 
 
 def _guarded(step: str) -> bool:
-    """Call one step of :mod:`mprnet_plugin.host.activate`; a failure is one warning line and False."""
+    """Call one step of :mod:`mprnet_plugin.hosts.basicsr.import_steps`; a failure is one warning line and False."""
     try:
-        from mprnet_plugin.host import activate
+        from mprnet_plugin.hosts.basicsr import import_steps
 
-        run: Callable[[], None] = getattr(activate, step)
+        run: Callable[[], None] = getattr(import_steps, step)
         run()
     except Exception as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())

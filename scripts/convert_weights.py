@@ -22,7 +22,7 @@ def main() -> int:
         "--param_key", help="entry of a host checkpoint: params or params_ema (default: the latter if any)"
     )
     args = parser.parse_args()
-    from mprnet_plugin.weights.export import convert, format_of  # here, so that --help needs no torch
+    from mprnet_plugin.weights.convert import convert, format_of  # here, so that --help needs no torch
 
     name = convert(args.input, args.output, format_of(args.output, args.format), args.param_key)
     sys.stdout.write(f"{args.output}: {name}, every tensor read back and compared\n")

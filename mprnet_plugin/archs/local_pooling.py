@@ -25,8 +25,10 @@ __all__ = ["LocalChannelAttention", "MPRNetLocal", "local_pooling", "use_local_p
 Net = TypeVar("Net", bound=MPRNet)
 
 BASE_PATCH = 256
-"""The patch that ``base_size`` refers to, whatever ``train_size`` is: so it is in the authors' released code and in the
-reference vector, while the paper only speaks of patches of this size, where it makes no difference."""
+"""``base_size`` is the window for training patches of this side; other maps get windows in proportion to their extent.
+
+The paper trains on patches of 256 only. With others, the released code and the reference vector still divide by 256.
+"""
 
 _KNOWN_WINDOWS: WeakKeyDictionary[MPRNet, dict[tuple[int, int], dict[str, tuple[int, int]]]] = WeakKeyDictionary()
 """By network and sizes: a validation asks for every picture."""
@@ -155,8 +157,8 @@ def _windows(net: MPRNet, train_size: int, base_size: int) -> dict[str, tuple[in
 
     for name, block in _blocks(probe):
         block.register_forward_pre_hook(functools.partial(note, name))
-    first = next(probe.parameters())
-    probe(torch.empty(1, first.shape[1], train_size, train_size, dtype=first.dtype, device="meta"))
+    dtype = next(probe.parameters()).dtype
+    probe(torch.empty(1, net.in_c, train_size, train_size, dtype=dtype, device="meta"))
     _KNOWN_WINDOWS[net][train_size, base_size] = windows
     return windows
 
@@ -167,33 +169,12 @@ class MPRNetLocal(MPRNet):
     Args:
         train_size: Side of the patches that the weights were or will be trained on, a multiple of 8.
         base_size: Side of the window for patches of 256; see :func:`use_local_pooling`.
-        in_c: See MPRNet, as for all that follow.
-        out_c: See MPRNet.
-        n_feat: See MPRNet.
-        scale_unetfeats: See MPRNet.
-        scale_orsnetfeats: See MPRNet.
-        num_cab: See MPRNet.
-        kernel_size: See MPRNet.
-        reduction: See MPRNet.
-        bias: See MPRNet.
+        config: :class:`~mprnet_plugin.archs.mprnet_arch.MPRNet`'s own arguments.
 
     Raises:
-        ValueError: A width that cannot be built, or a size out of range; the message names it.
+        InputError: A width that cannot be built, or a size out of range; the message names it.
     """
 
-    def __init__(
-        self,
-        train_size: int = 256,
-        base_size: int = 384,
-        in_c: int = 3,
-        out_c: int = 3,
-        n_feat: int = 96,
-        scale_unetfeats: int = 48,
-        scale_orsnetfeats: int = 32,
-        num_cab: int = 8,
-        kernel_size: int = 3,
-        reduction: int = 4,
-        bias: bool = False,
-    ) -> None:
-        super().__init__(in_c, out_c, n_feat, scale_unetfeats, scale_orsnetfeats, num_cab, kernel_size, reduction, bias)
+    def __init__(self, train_size: int = 256, base_size: int = 384, **config: int) -> None:
+        super().__init__(**config)  # type: ignore[arg-type] # bias is an int that is a bool
         use_local_pooling(self, train_size, base_size)

@@ -16,7 +16,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import Self
 
+from mprnet_plugin.archs.config import DEFAULTS, MPRNetConfig
 from mprnet_plugin.errors import InputError
 
 __all__ = ["CAB", "SAM", "ChannelAttention", "Decoder", "Encoder", "MPRNet", "ORSNet"]
@@ -295,32 +297,41 @@ class MPRNet(nn.Module):
         reduction: Divisor of the width inside channel attention.
         bias: Whether convolutions have a bias, where the published layout allows one.
 
+    Attributes:
+        config: All of this as one object.
+
     Raises:
-        InputError: A width that cannot be built; the message names it.
+        InputError: A value that cannot be built; the message names it.
     """
 
     def __init__(
         self,
-        in_c: int = 3,
-        out_c: int = 3,
-        n_feat: int = 96,
-        scale_unetfeats: int = 48,
-        scale_orsnetfeats: int = 32,
-        num_cab: int = 8,
-        kernel_size: int = 3,
-        reduction: int = 4,
-        bias: bool = False,
+        in_c: int = DEFAULTS.in_c,
+        out_c: int = DEFAULTS.out_c,
+        n_feat: int = DEFAULTS.n_feat,
+        scale_unetfeats: int = DEFAULTS.scale_unetfeats,
+        scale_orsnetfeats: int = DEFAULTS.scale_orsnetfeats,
+        num_cab: int = DEFAULTS.num_cab,
+        kernel_size: int = DEFAULTS.kernel_size,
+        reduction: int = DEFAULTS.reduction,
+        bias: bool = DEFAULTS.bias,
     ) -> None:
         super().__init__()
-        if in_c < out_c and in_c != 1:
-            raise InputError(f"in_c={in_c} must be 1 or at least out_c={out_c}: the output's residual is the input")
-        if kernel_size % 2 == 0:
-            raise InputError(f"kernel_size={kernel_size} must be odd, so that sizes are kept")
-        if not 1 <= reduction <= n_feat:
-            raise InputError(f"reduction={reduction} must be between 1 and n_feat={n_feat}")
-        self.out_c = out_c
+        self.config = MPRNetConfig.read(
+            {
+                "in_c": in_c,
+                "out_c": out_c,
+                "n_feat": n_feat,
+                "scale_unetfeats": scale_unetfeats,
+                "scale_orsnetfeats": scale_orsnetfeats,
+                "num_cab": num_cab,
+                "kernel_size": kernel_size,
+                "reduction": reduction,
+                "bias": bias,
+            }
+        )
+        width = self.config.width
         blocks = BlockFactory(kernel_size, reduction, bias, nn.PReLU())
-        width = n_feat + scale_orsnetfeats
 
         def shallow() -> nn.Sequential:
             return nn.Sequential(conv(in_c, n_feat, kernel_size, bias), blocks.cab(n_feat))
@@ -338,6 +349,26 @@ class MPRNet(nn.Module):
         self.concat12 = conv(2 * n_feat, n_feat, kernel_size, bias)
         self.concat23 = conv(2 * n_feat, width, kernel_size, bias)
         self.tail = conv(width, out_c, kernel_size, bias)
+
+    @classmethod
+    def from_config(cls, config: MPRNetConfig) -> Self:
+        """Build the network that a configuration describes."""
+        return cls(**config.model_dump())
+
+    @property
+    def in_c(self) -> int:
+        """Channels of the degraded image."""
+        return self.config.in_c
+
+    @property
+    def out_c(self) -> int:
+        """Channels of the restored images."""
+        return self.config.out_c
+
+    @property
+    def width(self) -> int:
+        """Channels of the widest map at full resolution, which decides the memory that an image takes."""
+        return self.config.width
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Restore a batch.

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
-Image = NDArray[Any]
+from mprnet_plugin.data.decoding import Pixels
 
 GEOMETRIES = 9
 """The authors draw an integer from 0 to 8; 0 and 8 both leave the picture as it is."""
 
 # ITU-R BT.601 luma, the grey that a saturation of 0 gives.
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+GREY_WEIGHTS = np.array([0.299, 0.587, 0.114], np.float32)
 
 
-def geometry(image: Image, draw: int) -> Image:
+def geometry(image: Pixels, draw: int) -> Pixels:
     """Return a flipped or rotated view of an (H, W, C) image.
 
     Args:
@@ -32,11 +29,11 @@ def geometry(image: Image, draw: int) -> Image:
     return np.rot90(image, turns) if turns else image
 
 
-def saturate(image: Image, factor: float) -> Image:
+def saturate(image: Pixels, factor: float) -> Pixels:
     """Scale the saturation of an (H, W, 3) RGB image of unsigned integers, rounding to its dtype."""
-    grey = (image @ LUMA)[..., None]
+    grey = (image @ GREY_WEIGHTS)[..., None]
     limit = np.iinfo(image.dtype).max
-    result: Image = np.clip(np.rint(grey + factor * (image - grey)), 0, limit).astype(image.dtype)
+    result: Pixels = np.clip(np.rint(grey + factor * (image - grey)), 0, limit).astype(image.dtype)
     return result
 
 

@@ -6,16 +6,18 @@ the submission is one ``NNNN.mat`` a photograph, with the cell array ``Idenoised
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
+from mprnet_plugin.data.mat_files import open_hdf5
 from mprnet_plugin.errors import InputError
 from mprnet_plugin.files import whole_file
+from mprnet_plugin.typed_options import Options, Text
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,6 +26,12 @@ __all__ = ["DNDDataset"]
 
 VARIABLE = "InoisySRGB"
 EVAL_VERSION = "1.0"
+
+
+class DNDOptions(Options):
+    """The crops of DND's sRGB track; there are no public targets."""
+
+    dataroot_lq: Text = Field(description="DND's folder, with info.mat and images_srgb in it")
 
 
 class DNDDataset:
@@ -36,13 +44,11 @@ class DNDDataset:
         InputError: A file that is missing or not DND's, or h5py is not installed.
     """
 
-    OPTIONS = frozenset(["dataroot_lq"])
+    options_class = DNDOptions
 
     def __init__(self, opt: Mapping[str, Any]) -> None:
-        if not isinstance(opt.get("dataroot_lq"), str):
-            raise InputError(f"dataroot_lq={opt.get('dataroot_lq')!r} must be DND's folder, with info.mat in it")
         self.opt = dict(opt)
-        self.root = Path(opt["dataroot_lq"])
+        self.root = Path(DNDOptions.pick(opt, "dataset").dataroot_lq)
         self.boxes = _read_boxes(self.root / "info.mat")
         self.crops = [(image, box) for image, boxes in enumerate(self.boxes) for box in range(len(boxes))]
         for image in range(len(self.boxes)):
@@ -122,7 +128,7 @@ def _kept(folder: Path, image: int, box: int) -> Path:
 
 def _read_boxes(path: Path) -> list[NDArray[np.int64]]:
     """Return each photograph's crops, (crops, 4): top, left, bottom, right, from 0, the last two exclusive."""
-    with _open(path) as file:
+    with open_hdf5(path, "DND's") as file:
         # MATLAB's struct field is a cell array: references to one array (4, crops), axes reversed, of 1-based corners.
         references = np.asarray(file["info"]["boundingboxes"]).reshape(-1)
         boxes = [np.asarray(file[reference]).T.astype(np.int64) for reference in references]
@@ -134,7 +140,7 @@ def _read_boxes(path: Path) -> list[NDArray[np.int64]]:
 def _read_crop(path: Path, box: NDArray[np.int64]) -> NDArray[np.float32]:
     """Return one crop (H, W, 3), RGB; the rest of the photograph is not read."""
     top, left, bottom, right = (int(edge) for edge in box)
-    with _open(path) as file:
+    with open_hdf5(path, "DND's") as file:
         pixels = file[VARIABLE]
         if pixels.ndim != 3 or pixels.shape[0] != 3 or bottom > pixels.shape[2] or right > pixels.shape[1]:
             raise InputError(
@@ -143,21 +149,3 @@ def _read_crop(path: Path, box: NDArray[np.int64]) -> NDArray[np.float32]:
             )
         crop: NDArray[np.float32] = pixels[:, left:right, top:bottom].T.astype(np.float32)
     return crop
-
-
-@contextmanager
-def _open(path: Path) -> Iterator[Any]:
-    """Open a ``.mat`` file of version 7.3; what goes wrong with it becomes an :class:`InputError`."""
-    try:
-        import h5py
-    except ImportError as error:
-        raise InputError(f"{path}: DND's .mat files of version 7.3 need h5py: pip install h5py") from error
-    try:
-        with h5py.File(path, "r") as file:
-            yield file
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file: dataroot_lq must be DND's folder") from error
-    except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path}: is not DND's ({error}): fetch the file again") from error

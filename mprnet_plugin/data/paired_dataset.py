@@ -4,23 +4,66 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Annotated, Any, Literal, TypedDict
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field, model_validator
 from torch import Tensor
 from torch.utils.data import Dataset
+from typing_extensions import Self
 
-from mprnet_plugin.data.augment import GEOMETRIES, Image, draw_saturation, geometry, saturate
+from mprnet_plugin.data.augment import GEOMETRIES, draw_saturation, geometry, saturate
+from mprnet_plugin.data.decoding import Pixels
 from mprnet_plugin.data.pairs import pair_keys
 from mprnet_plugin.data.sampler import Draw, Schedule
 from mprnet_plugin.data.stores import LMDB_SUFFIX, open_store
-from mprnet_plugin.errors import InputError, nearest
+from mprnet_plugin.errors import InputError
+from mprnet_plugin.typed_options import Options, Text, WholeNumber
 
-AUGMENTS = ("none", "geometric", "geometric_saturation")
-DTYPES = ("float32", "uint8")
 ROOTS = ("dataroot_lq", "dataroot_gt")
+Side = Annotated[WholeNumber, Field(ge=1, le=4096)]
+
+
+class BackendOptions(Options):
+    """Where pictures come from, as the host's datasets are told; ours see it by the roots, and only compare."""
+
+    type: Literal["disk", "lmdb"] = Field(description="lmdb where the roots end in .lmdb, else disk")
+
+
+class PairedOptions(Options):
+    """Pairs of degraded and sharp pictures, from folders or LMDB."""
+
+    dataroot_lq: Text = Field(description="folder of degraded pictures, or an LMDB (*.lmdb)")
+    dataroot_gt: Text = Field(description="folder of sharp pictures of the same names, or an LMDB")
+    phase: Literal["train", "val", "test"] = Field("train", description="train cuts and augments; the host sets it")
+    gt_size: Side | None = Field(
+        None, description="side of the random crop in training; smaller pictures are padded by reflection"
+    )
+    augment: Literal["none", "geometric", "geometric_saturation"] = Field(
+        "none", description="geometric: flips and rotations; geometric_saturation: also colour, for deblurring"
+    )
+    center_crop: Side | None = Field(
+        None, description="side of the centre crop outside of training; the whole picture if left out"
+    )
+    dtype: Literal["float32", "uint8"] = Field(
+        "float32", description="uint8 moves a quarter of the bytes, for a model that converts them"
+    )
+    io_backend: BackendOptions | None = Field(None, description="compared with the roots if given")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.phase == "train" and self.gt_size is None:
+            raise ValueError("gt_size is missing: the side of training patches in pixels, such as gt_size: 256")
+        for name in ROOTS if self.io_backend else ():
+            root = getattr(self, name)
+            if self.io_backend and (self.io_backend.type == "lmdb") != (Path(root).suffix == LMDB_SUFFIX):
+                raise ValueError(
+                    f"io_backend type {self.io_backend.type} does not fit {name} {root}: LMDBs, and only they, end in "
+                    ".lmdb"
+                )
+        return self
 
 
 class Sample(TypedDict):
@@ -43,48 +86,27 @@ class PairedRestorationDataset(Dataset[Sample]):
     which a DataLoader seeds anew for each worker and epoch.
 
     Args:
-        opt: The dataset's section of the YAML file:
-
-            ``dataroot_lq``, ``dataroot_gt``: folders, or LMDBs (``*.lmdb``) of the host's format or ours.
-            ``phase``: ``train`` (crops and augments), ``val`` or ``test`` (whole pictures).
-            ``gt_size``: side of the random crop in training; smaller pictures are reflect-padded right and below.
-            ``augment``: ``none``, ``geometric`` (flips and rotations), or ``geometric_saturation`` (deblurring).
-            ``center_crop``: side of the centre crop outside training; the whole picture if left out.
-            ``dtype``: ``float32`` in [0, 1], or ``uint8``, a quarter of the bytes to move, for a model that converts.
-            ``io_backend``: ``{type: disk}`` or ``{type: lmdb}``, checked against the roots if given.
+        opt: The dataset's section of the options: those of :class:`PairedOptions`, and ``schedule``, the fields of a
+            :class:`~mprnet_plugin.data.sampler.Schedule`, which the host's side fills in.
 
     Raises:
         InputError: A missing folder, orphans, pairs of unequal size, or an option's value.
     """
 
-    OPTIONS = frozenset(
-        ["dataroot_lq", "dataroot_gt", "gt_size", "augment", "center_crop", "dtype", "io_backend", "schedule"]
-    )
+    options_class = PairedOptions
 
     def __init__(self, opt: Mapping[str, Any]) -> None:
-        self.check_options(opt)
+        options = PairedOptions.pick(opt, "dataset")
         self.opt = opt
         self.schedule = Schedule(**opt.get("schedule", {}))
-        self.train = _is_train(opt)
-        self.augment: str = opt.get("augment", AUGMENTS[0])
-        self.dtype: str = opt.get("dtype", DTYPES[0])
-        self.crop: int | None = opt.get("gt_size" if self.train else "center_crop")
-        self.lq, self.gt = (open_store(Path(opt[root]).expanduser()) for root in ROOTS)
+        self.train = options.phase == "train"
+        self.augment = options.augment
+        self.dtype = options.dtype
+        self.crop = options.gt_size if self.train else options.center_crop
+        self.lq = open_store(Path(options.dataroot_lq).expanduser())
+        self.gt = open_store(Path(options.dataroot_gt).expanduser())
         self.keys = pair_keys(self.lq.keys(), self.gt.keys(), self.lq.root, self.gt.root)
         self._check_sizes()
-
-    @staticmethod
-    def check_options(opt: Mapping[str, Any]) -> None:
-        """Check an option section's values without opening anything.
-
-        Raises:
-            InputError: The option, its value and what it may be.
-        """
-        _check_choice(opt, "augment", AUGMENTS)
-        _check_choice(opt, "dtype", DTYPES)
-        _check_side(opt, "gt_size" if _is_train(opt) else "center_crop", required=_is_train(opt))
-        for root in ROOTS:
-            _check_root(opt, root)
 
     def _check_sizes(self) -> None:
         unequal = [
@@ -122,7 +144,7 @@ class PairedRestorationDataset(Dataset[Sample]):
             key = torch.randint(2**63 - 1, (2,)).numpy().astype(np.uint64)
         return np.random.Generator(np.random.Philox(key=key))
 
-    def _train_pair(self, lq: Image, gt: Image, rng: np.random.Generator) -> tuple[Image, Image]:
+    def _train_pair(self, lq: Pixels, gt: Pixels, rng: np.random.Generator) -> tuple[Pixels, Pixels]:
         side = self.crop or 0
         height, width = lq.shape[:2]
         top = int(rng.integers(max(height - side, 0) + 1))
@@ -130,7 +152,7 @@ class PairedRestorationDataset(Dataset[Sample]):
         draw = int(rng.integers(GEOMETRIES)) if self.augment != "none" else 0
         factor = draw_saturation(rng) if self.augment == "geometric_saturation" else 1.0
 
-        def patch(image: Image) -> Image:
+        def patch(image: Pixels) -> Pixels:
             crop = pad_to(image[top : top + side, left : left + side], side)
             if factor != 1.0:
                 crop = saturate(crop, factor)
@@ -138,12 +160,12 @@ class PairedRestorationDataset(Dataset[Sample]):
 
         return patch(lq), patch(gt)
 
-    def _center_pair(self, lq: Image, gt: Image) -> tuple[Image, Image]:
+    def _center_pair(self, lq: Pixels, gt: Pixels) -> tuple[Pixels, Pixels]:
         if self.crop is None:
             return lq, gt
         return center_crop(lq, self.crop), center_crop(gt, self.crop)
 
-    def _tensor(self, image: Image, key: str) -> Tensor:
+    def _tensor(self, image: Pixels, key: str) -> Tensor:
         if self.dtype == "uint8":
             if image.dtype != np.uint8:
                 raise InputError(f"{self.lq.where(key)} has {image.dtype} pixels: set dtype: float32 for the dataset")
@@ -152,7 +174,7 @@ class PairedRestorationDataset(Dataset[Sample]):
         return torch.from_numpy(to_chw(image).astype(np.float32) / limit)
 
 
-def pad_to(image: Image, side: int) -> Image:
+def pad_to(image: Pixels, side: int) -> Pixels:
     """Reflect-pad an (H, W, C) image right and below until neither side is shorter than ``side``."""
     bottom, right = (max(side - length, 0) for length in image.shape[:2])
     if not bottom and not right:
@@ -160,40 +182,13 @@ def pad_to(image: Image, side: int) -> Image:
     return np.pad(image, ((0, bottom), (0, right), (0, 0)), mode="reflect")
 
 
-def center_crop(image: Image, side: int) -> Image:
+def center_crop(image: Pixels, side: int) -> Pixels:
     """Return the middle ``side`` x ``side`` of an (H, W, C) image; reflect-padded first where it is smaller."""
     image = pad_to(image, side)
     top, left = ((length - side) // 2 for length in image.shape[:2])
     return image[top : top + side, left : left + side]
 
 
-def to_chw(image: Image) -> NDArray[Any]:
+def to_chw(image: Pixels) -> NDArray[Any]:
     """Copy an (H, W, C) view into a contiguous (C, H, W) array."""
     return np.ascontiguousarray(image.transpose(2, 0, 1))
-
-
-def _is_train(opt: Mapping[str, Any]) -> bool:
-    return bool(opt.get("phase", "train") == "train")
-
-
-def _check_choice(opt: Mapping[str, Any], name: str, allowed: tuple[str, ...]) -> None:
-    value = opt.get(name, allowed[0])
-    if value not in allowed:
-        raise InputError(f"dataset option {name}: {value!r} is not known, {nearest(str(value), allowed)}")
-
-
-def _check_side(opt: Mapping[str, Any], name: str, required: bool) -> None:
-    value = opt.get(name)
-    if (value is not None or required) and (not isinstance(value, int) or value < 1):
-        raise InputError(f"dataset option {name}: {value!r} must be a side in pixels, such as {name}: 256")
-
-
-def _check_root(opt: Mapping[str, Any], name: str) -> None:
-    root = opt.get(name)
-    if not root:
-        raise InputError(f"dataset option {name} is missing: give a folder of pictures or an LMDB (*.lmdb)")
-    backend = opt.get("io_backend", {}).get("type")
-    if backend not in (None, "disk", "lmdb"):
-        raise InputError(f"dataset option io_backend: type {backend!r} must be disk or lmdb")
-    if backend is not None and (backend == "lmdb") != (Path(root).suffix == LMDB_SUFFIX):
-        raise InputError(f"io_backend type {backend} does not fit {name} {root}: LMDBs, and only they, end in .lmdb")

@@ -1,46 +1,13 @@
-"""Which files of a folder are images, and which input belongs to which target: by name, never by position."""
+"""Which input belongs to which target: by name, never by position."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from mprnet_plugin.data.images import IMAGE_SUFFIXES
 from mprnet_plugin.errors import InputError
 
 _SHOWN = 3
-
-
-def list_images(root: str | Path) -> dict[str, Path]:
-    """List the images below ``root``, folders included, in the order of their keys.
-
-    Args:
-        root: Folder to search. Hidden files and folders are skipped, symbolic links to folders are followed.
-
-    Returns:
-        Key to path; the key is the path below ``root`` with ``/`` and without the last suffix.
-
-    Raises:
-        InputError: ``root`` is missing or holds no image, or two files would get one key (``a.png``, ``a.jpg``).
-    """
-    root = Path(root)
-    if not root.is_dir():
-        raise InputError(f"folder {root} does not exist; check the path")
-    found: dict[str, Path] = {}
-    for folder, folders, files in os.walk(root, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in files:
-            path = Path(folder, name)
-            if name.startswith(".") or path.suffix.lower() not in IMAGE_SUFFIXES:
-                continue
-            key = path.relative_to(root).with_suffix("").as_posix()
-            if key in found:
-                raise InputError(f"{path} and {found[key].name} have the same name {key!r}; rename or remove one")
-            found[key] = path
-    if not found:
-        raise InputError(f"folder {root} holds no images; expected files such as *.png or *.jpg in it or below it")
-    return dict(sorted(found.items()))
 
 
 def pair_keys(

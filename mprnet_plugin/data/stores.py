@@ -18,8 +18,8 @@ import numpy as np
 from PIL import Image as PillowImage
 from PIL import UnidentifiedImageError
 
-from mprnet_plugin.data.images import Image, decode_rgb
-from mprnet_plugin.data.pairs import list_images
+from mprnet_plugin.data.decoding import DecodedImage, decode_rgb
+from mprnet_plugin.data.folders import list_images
 from mprnet_plugin.errors import InputError
 
 META_NAME = "meta_info.txt"
@@ -45,7 +45,7 @@ class ImageStore(Protocol):
     def size(self, key: str) -> tuple[int, int]:
         """Return (height, width) in pixels, EXIF orientation applied, without decoding the pixels."""
 
-    def read(self, key: str) -> Image:
+    def read(self, key: str) -> DecodedImage:
         """Return (H, W, 3), RGB, uint8 or uint16; possibly read-only, so copy before writing to it."""
 
     def where(self, key: str) -> str:
@@ -59,7 +59,7 @@ class FolderStore:
         root: Folder with images.
 
     Raises:
-        InputError: As :func:`mprnet_plugin.data.pairs.list_images`.
+        InputError: As :func:`mprnet_plugin.data.folders.list_images`.
     """
 
     def __init__(self, root: str | Path) -> None:
@@ -83,8 +83,8 @@ class FolderStore:
             raise InputError(f"{self.where(key)} is no readable image ({error}); copy it again") from error
         return (width, height) if orientation >= _FIRST_TRANSPOSED_ORIENTATION else (height, width)
 
-    def read(self, key: str) -> Image:
-        """Decode one file, see :func:`mprnet_plugin.data.images.decode_rgb`."""
+    def read(self, key: str) -> DecodedImage:
+        """Decode one file, see :func:`mprnet_plugin.data.decoding.decode_rgb`."""
         try:
             data = self._path(key).read_bytes()
         except OSError as error:
@@ -174,7 +174,7 @@ class LmdbStore:
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
         self._sizes = _read_meta(self.root)
-        self._views: dict[str, Image] = {}  # no pixels: where they are in the map, found once
+        self._views: dict[str, DecodedImage] = {}  # no pixels: where they are in the map, found once
 
     def __reduce__(self) -> tuple[type[LmdbStore], tuple[Path]]:
         return LmdbStore, (self.root,)
@@ -201,12 +201,12 @@ class LmdbStore:
             raise InputError(f"{self.root} has no image {key!r}; use one of its {len(self._sizes)} keys")
         return value
 
-    def read(self, key: str) -> Image:
+    def read(self, key: str) -> DecodedImage:
         """Return one image; an 8-bit Netpbm P6 value is a read-only view of the map, anything else is decoded."""
         view = self._views.get(key)
         return self._read(key) if view is None else view
 
-    def _read(self, key: str) -> Image:
+    def _read(self, key: str) -> DecodedImage:
         data = self.raw(key)
         header = _PPM_HEADER.match(bytes(data[:_PPM_HEADER_MAX]))
         if header is None:

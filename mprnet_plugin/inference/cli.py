@@ -9,8 +9,8 @@ import sys
 import warnings
 from typing import NoReturn
 
-from mprnet_plugin.archs.presets import PRESETS
 from mprnet_plugin.errors import run_command
+from mprnet_plugin.tasks import TASKS
 
 __all__ = ["cli", "main"]
 
@@ -35,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.pop("cpu"):
         args["device"] = "cpu"
     if args["task"] is None and args["weight_path"] is None:
-        args["task"] = "Deblurring"
+        args["task"] = next(iter(TASKS))
     predictor = MPRPredictor(**args)
     outcomes = predictor.run(*sources)
     sys.stdout.write(f"{summary(outcomes)}; results are in {predictor.folder}\n")
@@ -54,7 +54,7 @@ def _tile(text: str) -> int | str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    tasks = ", ".join(PRESETS)
+    tasks = ", ".join(task.short for task in TASKS.values())
     parser = argparse.ArgumentParser(
         prog="mprnet-restore", description="Deblur, denoise or derain pictures with MPRNet.", allow_abbrev=False
     )
@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="PATH",
         help="pictures, folders (with subfolders) or quoted patterns",
     )
-    add("--task", help=f"{tasks} (default: that of the weights, else Deblurring)")
+    add("--task", help=f"{tasks} (default: that of the weights, else deblur)")
     add(
         "--weight_path",
         metavar="FILE",

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import glob
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -16,23 +15,25 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from mprnet_plugin.archs.mprnet_arch import MPRNet
-from mprnet_plugin.archs.presets import PRESETS
 from mprnet_plugin.errors import InputError, nearest
-from mprnet_plugin.inference.image_files import FORMATS, Picture, read_picture, write_picture
-from mprnet_plugin.inference.restorer import Restorer
-from mprnet_plugin.metrics.psnr import psnr_rgb, psnr_y_uint8
-from mprnet_plugin.metrics.ssim import ssim_volume, ssim_y_uint8
-from mprnet_plugin.weights.checkpoint import describe, infer_config, load_into, load_state_dict, preset_name
-from mprnet_plugin.weights.download import cached, check_task, demo_weights, fetch
+from mprnet_plugin.inference.inputs import find_pictures
+from mprnet_plugin.inference.picture_files import PICTURE_FORMATS, Picture, read_picture, write_picture
+from mprnet_plugin.inference.restorer import Precision, Restorer
+from mprnet_plugin.metrics.protocols import find_protocol
+from mprnet_plugin.tasks import TASKS, find_task
+from mprnet_plugin.weights.checkpoint import infer_config, load_into, load_state_dict
+from mprnet_plugin.weights.choice import find_weights
 
-__all__ = ["MPRPredictor", "Outcome", "Scores", "find_pictures", "find_weights"]
+__all__ = ["MPRPredictor", "Outcome", "ScoreChange", "summary"]
 
 logger = logging.getLogger(__name__)
 
 _NO_TASK_FOLDER = "Restored"
+_PROTOCOL = "gopro"
+"""Scores pictures whose task nobody knows."""
 
 
-class Scores(NamedTuple):
+class ScoreChange(NamedTuple):
     """PSNR in dB and SSIM of the picture as it was and as it is now, both against its target."""
 
     psnr_before: float
@@ -48,100 +49,7 @@ class Outcome(NamedTuple):
     output: Path
     status: Literal["restored", "kept", "failed"]
     message: str = ""
-    scores: Scores | None = None
-
-
-def find_weights(task: str | None, weight_path: str | os.PathLike[str] | None = None, download: bool = False) -> Path:
-    """Choose the file of weights: the one given, else published ones in the cache, else the demo's, else a download.
-
-    Args:
-        task: A preset's name; may be None when a file is given.
-        weight_path: A file of weights.
-        download: Download the published weights rather than take the demo's.
-
-    Raises:
-        InputError: An unknown task, neither task nor file, or nothing at hand and no network.
-    """
-    if task is not None:
-        check_task(task)
-    if weight_path is not None:
-        return Path(weight_path)
-    if task is None:
-        raise InputError(
-            f"neither task nor weight_path is given: choose a task of {', '.join(PRESETS)}, or give a file"
-        )
-    at_hand = cached(task)
-    if at_hand is not None:
-        return at_hand
-    demo = None if download else demo_weights(task)
-    if demo is None:
-        return fetch(task)
-    logger.warning(
-        "%s: using the small demo weights that come with this package; --download (download=True) gets the published "
-        "ones, --weight_path FILE uses your own",
-        task,
-    )
-    return demo
-
-
-def find_pictures(path: str | os.PathLike[str], results: Iterable[Path] = ()) -> list[tuple[Path, Path]]:
-    """List what ``path`` means: a file, a folder with all its subfolders, or a glob pattern.
-
-    Args:
-        path: What the user typed. A name that exists is never taken for a pattern.
-        results: Folders of results. The first of them that lies below ``path`` is left out, as it is no input.
-
-    Returns:
-        Files in order, each with the path that it keeps below the output folder.
-
-    Raises:
-        InputError: Nothing is there, or no picture.
-    """
-    if not os.fspath(path):
-        raise InputError("the path of the pictures is empty; give a file, a folder, or a pattern")
-    root = Path(path)
-    if root.is_dir():
-        pictures = [
-            file
-            for file in _walk(root)
-            if file.suffix.lower() in FORMATS and not any(part.startswith(".") for part in file.relative_to(root).parts)
-        ]
-        pictures = _without(pictures, root, results)
-        if not pictures:
-            raise InputError(
-                f"folder {root} holds no pictures; expected files such as *.png or *.jpg in it or below it"
-            )
-        return sorted((file, file.relative_to(root)) for file in pictures)
-    if root.is_file():
-        matches = [root]
-    else:
-        matches = [Path(name) for name in sorted(glob.glob(os.fspath(path), recursive=True))]  # noqa: PTH207 - absolute too
-        matches = [file for file in matches if file.is_file() and file.suffix.lower() in FORMATS]
-        if matches:
-            matches = _without(matches, Path(os.path.commonpath([file.parent for file in matches])), results)
-    if not matches:
-        raise InputError(f"{path}: no such file, folder, or pattern that matches a picture; check the path")
-    base = Path(os.path.commonpath([file.parent for file in matches]))
-    return [(file, file.relative_to(base)) for file in matches]
-
-
-def _walk(root: Path) -> Iterator[Path]:
-    """List all files below a folder, links followed, each folder once: links can go round in circles."""
-    seen: set[Path] = set()
-    for folder, inner, names in os.walk(root, followlinks=True):
-        here = Path(os.path.realpath(folder))
-        if here in seen:
-            inner.clear()
-            continue
-        seen.add(here)
-        yield from (Path(folder, name) for name in names)
-
-
-def _without(files: list[Path], root: Path, results: Iterable[Path]) -> list[Path]:
-    # realpath, as resolve() fails for a link to itself.
-    real = [Path(os.path.realpath(folder)) for folder in results]
-    inside = next((folder for folder in real if Path(os.path.realpath(root)) in folder.parents), None)
-    return [file for file in files if inside is None or inside not in Path(os.path.realpath(file)).parents]
+    scores: ScoreChange | None = None
 
 
 class MPRPredictor:
@@ -151,7 +59,8 @@ class MPRPredictor:
     one that does not fit into memory is restored in windows.
 
     Args:
-        task: ``Deblurring``, ``Denoising`` or ``Deraining``. May be left out when ``weight_path`` is given.
+        task: ``deblur``, ``denoise`` or ``derain``, or their full names, in any case. May be left out when
+            ``weight_path`` is given.
         weight_path: ``.pth``, ``.safetensors`` or ``.pdparams``; by default the task's published weights where they
             have been downloaded, else the small demo weights.
         output_path: Folder for results.
@@ -182,7 +91,7 @@ class MPRPredictor:
         seed: int | None = None,
         *,
         device: str | torch.device = "auto",
-        precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
+        precision: Precision = "auto",
         tile: int | Literal["auto"] = "auto",
         tile_overlap: int | None = None,
         local_pooling: bool = False,
@@ -194,8 +103,8 @@ class MPRPredictor:
         download: bool = False,
         param_key: str | None = None,
     ) -> None:
-        if output_format is not None and output_format not in FORMATS:
-            raise InputError(f"output_format {output_format!r} is unknown; {nearest(output_format, FORMATS)}")
+        if output_format is not None and output_format not in PICTURE_FORMATS:
+            raise InputError(f"output_format {output_format!r} is unknown; {nearest(output_format, PICTURE_FORMATS)}")
         if seed is not None and not 0 <= seed < 2**32:
             raise InputError(f"seed {seed} must be from 0 to {2**32 - 1}; leave it out, as nothing is drawn")
         if seed is not None:
@@ -206,20 +115,22 @@ class MPRPredictor:
             raise InputError(
                 f"target {self.target} does not exist; give a file, or a folder of files of the same names"
             )
+        task = None if task is None else find_task(task).name
         weights = find_weights(task, weight_path, download)
         state_dict = load_state_dict(weights, param_key)
         try:
             config = infer_config(state_dict)
         except InputError as error:
             raise InputError(f"{weights}: {error}") from error
-        of_weights = preset_name(config)
+        of_weights = config.task
         if task is not None and of_weights not in (None, task):
             raise InputError(
-                f"{weights}: is for {describe(config)}, not for {task}; give --task {of_weights} or other weights"
+                f"{weights}: is for {config.describe()}, not for {task}; give --task {of_weights} or other weights"
             )
-        net = MPRNet(**config)
+        net = MPRNet.from_config(config)
         load_into(net, state_dict, weights)
         self.task = task or of_weights
+        self.protocol = find_protocol(TASKS[self.task].protocol if self.task else _PROTOCOL)
         self.output_path = Path(output_path)
         self.folder = self.output_path / (self.task or _NO_TASK_FOLDER)
         self.overwrite, self.compare, self.output_format = overwrite, compare, output_format
@@ -287,7 +198,7 @@ class MPRPredictor:
             write_picture(comparison, picture._replace(pixels=pair))
         scores = None
         if target is not None and before is not None:
-            scores = Scores(*before, *self._score(restored, target))
+            scores = ScoreChange(*before, *self._score(restored, target))
             logger.info("%s: PSNR %.2f -> %.2f dB, SSIM %.4f -> %.4f", source, *scores[::2], *scores[1::2])
         return Outcome(source, output, "kept" if keep else "restored", scores=scores)
 
@@ -295,7 +206,7 @@ class MPRPredictor:
         wanted = root / relative if root.is_dir() else root
         if not wanted.is_file():
             # The same name with another suffix: results of JPEG inputs are often compared with PNG targets.
-            others = (wanted.with_suffix(suffix) for suffix in FORMATS)
+            others = (wanted.with_suffix(suffix) for suffix in PICTURE_FORMATS)
             wanted = next((other for other in others if other.is_file()), wanted)
         target = _rgb8(read_picture(wanted).pixels)
         if target.shape[:2] != picture.pixels.shape[:2]:
@@ -305,10 +216,9 @@ class MPRPredictor:
         return target
 
     def _score(self, pixels: NDArray[Any], target: NDArray[np.uint8]) -> tuple[float, float]:
-        """Return PSNR and SSIM by the protocol of the task: luma for deraining, all channels for the others."""
-        psnr, ssim = (psnr_y_uint8, ssim_y_uint8) if self.task == "Deraining" else (psnr_rgb, ssim_volume)
-        picture = _rgb8(pixels)
-        return psnr(picture, target), ssim(picture, target)
+        """Return PSNR and SSIM by the metrics of the task's protocol, of pictures as files hold them: 8 bits."""
+        scores = self.protocol.score(_rgb8(pixels), target)
+        return scores["psnr"], scores["ssim"]
 
 
 def _size(pixels: NDArray[Any]) -> str:
@@ -332,7 +242,7 @@ def summary(outcomes: Iterable[Outcome]) -> str:
     text = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
     scores = [outcome.scores for outcome in done if outcome.scores is not None]
     if scores:
-        mean = Scores(*(float(np.mean(column)) for column in zip(*scores, strict=True)))
+        mean = ScoreChange(*(float(np.mean(column)) for column in zip(*scores, strict=True)))
         text += (
             f"\nmean of {len(scores)}: PSNR {mean.psnr_before:.2f} -> {mean.psnr:.2f} dB, "
             f"SSIM {mean.ssim_before:.4f} -> {mean.ssim:.4f}"

@@ -6,25 +6,24 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mprnet_plugin.archs.ensemble import self_ensemble
+from mprnet_plugin.archs.any_size import restore_any_size
 from mprnet_plugin.archs.local_pooling import use_local_pooling
 from mprnet_plugin.archs.mprnet_arch import SIZE_MULTIPLE, MPRNet
-from mprnet_plugin.archs.padding import pad_to_multiple
 from mprnet_plugin.errors import InputError, nearest
 from mprnet_plugin.inference.tiling import Span, blend_weights, check_overlap, check_tile, spans
 
-__all__ = ["PRECISIONS", "Restorer", "available_memory", "choose_device"]
+__all__ = ["Precision", "Restorer", "available_memory", "choose_device"]
 
 logger = logging.getLogger(__name__)
 
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
 _HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _SMALLEST_TILE = 64
 _OVERLAP = 64
@@ -36,7 +35,7 @@ _MEMINFO = Path("/proc/meminfo")
 _CGROUP = Path("/sys/fs/cgroup")
 _PEAKS = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}
 
-Image = TypeVar("Image", NDArray[Any], Tensor)
+AnyImage = TypeVar("AnyImage", NDArray[Any], Tensor)
 Read = Callable[[Span, Span], Tensor]
 Write = Callable[[Span, Tensor], None]
 
@@ -108,14 +107,14 @@ class Restorer:
         self,
         net: MPRNet,
         device: str | torch.device = "auto",
-        precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
+        precision: Precision = "auto",
         tile: int | Literal["auto"] = "auto",
         tile_overlap: int | None = None,
         local_pooling: bool = False,
         self_ensemble: bool = False,
     ) -> None:
-        if precision not in PRECISIONS:
-            raise InputError(f"precision {precision!r} is unknown; {nearest(str(precision), PRECISIONS)}")
+        if precision not in get_args(Precision):
+            raise InputError(f"precision {precision!r} is unknown; {nearest(str(precision), get_args(Precision))}")
         if tile != "auto" and not isinstance(tile, int):
             raise InputError(f"tile {tile!r} must be auto or a number of pixels: try auto")
         check_overlap(tile_overlap or 0)
@@ -130,14 +129,13 @@ class Restorer:
         self.tile_overlap = _OVERLAP if tile_overlap is None else tile_overlap
         self.self_ensemble = self_ensemble
         self.net = (use_local_pooling(net) if local_pooling else net).to(self.device).eval()
-        self.channels: int = net.shallow_feat1.get_submodule("0").in_channels  # type: ignore[assignment]
+        self.channels = net.in_c
         if net.out_c != self.channels:
             raise InputError(
                 f"network maps {self.channels} channels to {net.out_c}: only as many as it takes can be shown"
             )
-        self._width = net.concat23.out_channels
 
-    def __call__(self, image: Image) -> Image:
+    def __call__(self, image: AnyImage) -> AnyImage:
         """Restore one picture.
 
         Args:
@@ -177,7 +175,7 @@ class Restorer:
             result[rows.start : rows.stop, :, :colours] = np.rint(part) if peak > 1 else part
 
         self._restore(planes.shape[0], planes.shape[1], colours, read, write)
-        restored: Image = result.reshape(image.shape)
+        restored: AnyImage = result.reshape(image.shape)
         return restored
 
     def _restore_tensor(self, image: Tensor) -> Tensor:
@@ -217,7 +215,7 @@ class Restorer:
         if self.tile != "auto":
             return self.tile or whole
         values = 2 if self.precision in _HALF else 4
-        pixels = int(available_memory(self.device) * 0.8 / (_MAPS_ALIVE * self._width * values))
+        pixels = int(available_memory(self.device) * 0.8 / (_MAPS_ALIVE * self.net.width * values))
         if height * width <= pixels:
             return whole
         tile = max(int(pixels**0.5) // SIZE_MULTIPLE * SIZE_MULTIPLE, _SMALLEST_TILE)
@@ -257,7 +255,7 @@ class Restorer:
         colours = x.shape[1]
         x = x.to(self.device).expand(-1, self.channels, -1, -1)
         with torch.inference_mode(), self._arithmetic():
-            result = self_ensemble(self._forward, x) if self.self_ensemble else self._forward(x)
+            result = restore_any_size(self.net, x, self.self_ensemble)
         if colours < result.shape[1]:
             result = result.mean(1, keepdim=True)
         if not bool(torch.isfinite(result).all()):
@@ -265,10 +263,6 @@ class Restorer:
                 f"result is not finite (precision {self.precision}): use fp32 and a picture of finite values"
             )
         return result.cpu()
-
-    def _forward(self, x: Tensor) -> Tensor:
-        result: Tensor = self.net(pad_to_multiple(x.contiguous()))[0]
-        return result[..., : x.shape[-2], : x.shape[-1]].float()
 
     @contextmanager
     def _arithmetic(self) -> Iterator[None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mprnet_plugin import lazy
+from mprnet_plugin._lazy import lazy
 
 if TYPE_CHECKING:
     from mprnet_plugin.losses.charbonnier import charbonnier_loss

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mprnet_plugin.errors import InputError
-from mprnet_plugin.metrics.images import Image, check_pair
+from mprnet_plugin.metrics.image_pair import MetricImage, check_pair
 from mprnet_plugin.metrics.psnr import psnr_of_error
 from mprnet_plugin.metrics.ssim import blur_plane, ssim_map, valid
 
@@ -37,7 +37,7 @@ class Aligned(NamedTuple):
     """(H, W): where both images have content."""
 
 
-def psnr_aligned(restored: Image, target: Image) -> float:
+def psnr_aligned(restored: MetricImage, target: MetricImage) -> float:
     """Return the PSNR over the pixels that both images show, in dB, L = 1.
 
     Args:
@@ -51,7 +51,7 @@ def psnr_aligned(restored: Image, target: Image) -> float:
     return psnr_of_error((aligned.restored - aligned.target)[aligned.mask], 1.0)
 
 
-def ssim_aligned(restored: Image, target: Image) -> float:
+def ssim_aligned(restored: MetricImage, target: MetricImage) -> float:
     """Return the SSIM per channel, valid region only, over the pixels that both images show, L = 1.
 
     Args:
@@ -67,7 +67,7 @@ def ssim_aligned(restored: Image, target: Image) -> float:
     return float(scores[valid(aligned.mask)].mean())
 
 
-def align(restored: Image, target: Image) -> Aligned:
+def align(restored: MetricImage, target: MetricImage) -> Aligned:
     """Bring a restored image onto its target.
 
     Args:

@@ -8,15 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mprnet_plugin.errors import InputError
-from mprnet_plugin.metrics.images import Image, check_pair
+from mprnet_plugin.metrics.image_pair import MetricImage, check_pair
 
 __all__ = ["psnr_rgb", "psnr_y_uint8", "rgb_to_y_uint8"]
 
-LUMA = np.array([65.481, 128.553, 24.966]) / 255
+STUDIO_LUMA = np.array([65.481, 128.553, 24.966]) / 255
 """ITU-R BT.601, studio swing, for 8-bit R, G, B; 16 is added."""
 
 
-def psnr_rgb(restored: Image, target: Image, data_range: float | None = None) -> float:
+def psnr_rgb(restored: MetricImage, target: MetricImage, data_range: float | None = None) -> float:
     """Return the peak signal-to-noise ratio over all pixels and channels, in dB (protocols ``gopro`` and ``sidd``).
 
     ``10 log10(L² / mean((restored - target)²))`` with L the width of the range; infinity for equal images.
@@ -37,7 +37,7 @@ def psnr_rgb(restored: Image, target: Image, data_range: float | None = None) ->
     return psnr_of_error(np.subtract(restored, target, dtype=np.float64), data_range)
 
 
-def psnr_y_uint8(restored: Image, target: Image) -> float:
+def psnr_y_uint8(restored: MetricImage, target: MetricImage) -> float:
     """Return the PSNR of the luma rounded to 8 bits, in dB (protocol ``rain``).
 
     Args:
@@ -51,13 +51,13 @@ def psnr_y_uint8(restored: Image, target: Image) -> float:
     return psnr_of_error(np.subtract(luma_restored, luma_target, dtype=np.float64), 255.0)
 
 
-def rgb_to_y_uint8(image: Image) -> NDArray[np.uint8]:
+def rgb_to_y_uint8(image: MetricImage) -> NDArray[np.uint8]:
     """Return the luma (H, W), 16 to 235, of an RGB image (H, W, 3) as MATLAB's ``rgb2ycbcr`` does: rounded to uint8."""
-    luma = image.astype(np.float64) @ LUMA + 16
+    luma = image.astype(np.float64) @ STUDIO_LUMA + 16
     return np.floor(luma + 0.5).astype(np.uint8)
 
 
-def luma_pair(restored: Image, target: Image) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def luma_pair(restored: MetricImage, target: MetricImage) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Check two uint8 images and return their rounded lumas."""
     check_pair(restored, target)
     if restored.dtype != np.uint8:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mprnet_plugin.errors import InputError
-from mprnet_plugin.metrics.images import Image, check_pair
+from mprnet_plugin.metrics.image_pair import MetricImage, check_pair
 from mprnet_plugin.metrics.psnr import luma_pair
 
 __all__ = ["ssim_volume", "ssim_y_uint8"]
@@ -40,7 +40,7 @@ def _window_over_channels(channels: int = 3) -> Maps:
 OVER_CHANNELS = _window_over_channels()
 
 
-def ssim_volume(restored: Image, target: Image, data_range: float | None = None) -> float:
+def ssim_volume(restored: MetricImage, target: MetricImage, data_range: float | None = None) -> float:
     """Return the SSIM of two RGB images taken as volumes (protocols ``gopro`` and ``sidd``).
 
     This is what MATLAB's ``ssim(A, B)`` computes for H x W x 3: the window is 11 x 11 x 11, the border is replicated
@@ -70,7 +70,7 @@ def ssim_volume(restored: Image, target: Image, data_range: float | None = None)
     return total / restored.size
 
 
-def ssim_y_uint8(restored: Image, target: Image) -> float:
+def ssim_y_uint8(restored: MetricImage, target: MetricImage) -> float:
     """Return the SSIM of the luma rounded to 8 bits (protocol ``rain``): Wang's original, valid region only.
 
     Args:
@@ -84,7 +84,7 @@ def ssim_y_uint8(restored: Image, target: Image) -> float:
     return float(valid(ssim_map(luma_restored, luma_target, 255.0, blur_plane)).mean())
 
 
-def valid(scores: Image) -> Image:
+def valid(scores: MetricImage) -> MetricImage:
     """Return the part of a map (H, W, ...) where the window lay inside the image."""
     if min(scores.shape[:2]) < TAPS:
         raise InputError(
@@ -93,7 +93,7 @@ def valid(scores: Image) -> Image:
     return scores[RADIUS:-RADIUS, RADIUS:-RADIUS]
 
 
-def ssim_map(image1: Image, image2: Image, data_range: float, blur: Callable[[Maps], Maps]) -> Maps:
+def ssim_map(image1: MetricImage, image2: MetricImage, data_range: float, blur: Callable[[Maps], Maps]) -> Maps:
     """Return every position's SSIM in the shape of the images; ``blur`` is the mean under the window."""
     c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
     x, y = image1.astype(np.float64), image2.astype(np.float64)

@@ -14,18 +14,18 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from os import PathLike
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from mprnet_plugin.archs.presets import PRESETS
+from mprnet_plugin.archs.config import MPRNetConfig
 from mprnet_plugin.errors import InputError, nearest
 from mprnet_plugin.weights.paddle import load_pdparams
 
-__all__ = ["Config", "describe", "infer_config", "load_into", "load_state_dict", "preset_name", "tie_prelu"]
+__all__ = ["infer_config", "load_into", "load_state_dict", "tie_prelu"]
 
 WEIGHT_KEYS = ("params_ema", "params", "state_dict", "generator")
 """Where weights lie inside a checkpoint, best first: host, host, authors, PaddleGAN's trainer."""
@@ -33,23 +33,6 @@ PREFIXES = ("module.", "_orig_mod.")
 """What DistributedDataParallel and torch.compile put before every name."""
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C.to_bytes(10, "little")
 _CAB_MARK = ".CA.conv_du.0.weight"
-
-
-class Config(TypedDict):
-    """Every keyword argument of :class:`~mprnet_plugin.archs.mprnet_arch.MPRNet`."""
-
-    in_c: int
-    out_c: int
-    n_feat: int
-    scale_unetfeats: int
-    scale_orsnetfeats: int
-    num_cab: int
-    kernel_size: int
-    reduction: int
-    bias: bool
-
-
-_DEFAULTS = {"in_c": 3, "out_c": 3, "num_cab": 8, "kernel_size": 3, "reduction": 4, "bias": False}
 
 
 def load_state_dict(path: str | PathLike[str], param_key: str | None = None) -> dict[str, Tensor]:
@@ -180,11 +163,11 @@ def tie_prelu(state_dict: Mapping[str, Tensor], source: str) -> dict[str, Tensor
     return {**state_dict, **dict.fromkeys(slopes, first)}
 
 
-def infer_config(state_dict: Mapping[str, Tensor]) -> Config:
-    """Return MPRNet's keyword arguments from the shapes of its weights.
+def infer_config(state_dict: Mapping[str, Tensor]) -> MPRNetConfig:
+    """Return the configuration of the network that weights belong to, from their shapes.
 
-    ``reduction`` only shows through rounded widths; of the values that build the same network, 4 is preferred, then one
-    that divides all widths.
+    Several values of ``reduction`` can build the same network, since widths are divided by it and rounded down. Then 4,
+    the published one, is preferred, and after it the largest that divides all widths.
 
     Raises:
         InputError: These are not the weights of an MPRNet; the message names what is missing.
@@ -200,21 +183,23 @@ def infer_config(state_dict: Mapping[str, Tensor]) -> Config:
         )
     n_feat, in_c, kernel_size = state_dict[needed[0]].shape[:3]
     out_c, width = state_dict[needed[2]].shape[:2]
-    unet = state_dict[needed[1]].shape[0] - n_feat
-    if min(n_feat, in_c, kernel_size, out_c) < 1 or min(unet, width - n_feat) < 0:
+    try:
+        return MPRNetConfig.read(
+            {
+                "in_c": in_c,
+                "out_c": out_c,
+                "n_feat": n_feat,
+                "scale_unetfeats": state_dict[needed[1]].shape[0] - n_feat,
+                "scale_orsnetfeats": width - n_feat,
+                "num_cab": len(blocks),
+                "kernel_size": kernel_size,
+                "reduction": _infer_reduction(state_dict, n_feat),
+                "bias": "shallow_feat1.0.bias" in state_dict,
+            }
+        )
+    except InputError as error:
         shapes = ", ".join(f"{key} {tuple(state_dict[key].shape)}" for key in needed)
-        raise InputError(f"shapes fit no MPRNet: {shapes}; give an MPRNet checkpoint")
-    return Config(
-        in_c=in_c,
-        out_c=out_c,
-        n_feat=n_feat,
-        scale_unetfeats=unet,
-        scale_orsnetfeats=width - n_feat,
-        num_cab=len(blocks),
-        kernel_size=kernel_size,
-        reduction=_infer_reduction(state_dict, n_feat),
-        bias="shallow_feat1.0.bias" in state_dict,
-    )
+        raise InputError(f"shapes fit no MPRNet ({error}): {shapes}; give an MPRNet checkpoint") from error
 
 
 def _infer_reduction(state_dict: Mapping[str, Tensor], n_feat: int) -> int:
@@ -224,26 +209,6 @@ def _infer_reduction(state_dict: Mapping[str, Tensor], n_feat: int) -> int:
         raise InputError(f"channel attention widths {sorted(pairs)} fit no reduction; give an MPRNet checkpoint")
     divides = [r for r in fitting if all(width % r == 0 for _, width in pairs)]
     return 4 if 4 in fitting else (divides or fitting)[-1]
-
-
-def preset_name(config: Mapping[str, object]) -> str | None:
-    """Return the task whose published network this configuration is, or None."""
-    for name, preset in PRESETS.items():
-        if {**_DEFAULTS, **config} == {**_DEFAULTS, **preset}:
-            return name
-    return None
-
-
-def describe(config: Mapping[str, object]) -> str:
-    """Return a configuration in words, such as ``Deraining (n_feat=40, scale_unetfeats=20, scale_orsnetfeats=16)``.
-
-    Values that are MPRNet's defaults are left out, widths excepted.
-    """
-    return f"{preset_name(config) or 'custom'} ({_widths(config)})"
-
-
-def _widths(config: Mapping[str, object]) -> str:
-    return ", ".join(f"{key}={value}" for key, value in config.items() if _DEFAULTS.get(key) != value)
 
 
 def load_into(net: nn.Module, state_dict: Mapping[str, Tensor], source: str | PathLike[str]) -> None:
@@ -280,10 +245,10 @@ def _two_networks(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str
         return None
     if theirs == ours:
         return None
-    name = preset_name(theirs)
+    wanted = f"preset {theirs.task}" if theirs.task else "same options for the network"
     return (
-        f"is a {name or 'custom'} checkpoint ({_widths(theirs)}), the network is {describe(ours)}; "
-        f"use the {f'preset {name}' if name else 'same options for the network'} or give another file"
+        f"is a {theirs.task or 'custom'} checkpoint ({theirs.differences()}), the network is {ours.describe()}; "
+        f"use the {wanted} or give another file"
     )
 
 

@@ -6,26 +6,22 @@ import hashlib
 import os
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from http.client import HTTPException
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 from tqdm import tqdm
 
-from mprnet_plugin.archs.presets import PRESETS
 from mprnet_plugin.errors import InputError, nearest
 from mprnet_plugin.files import whole_file
-from mprnet_plugin.weights.checkpoint import describe, infer_config, load_state_dict, preset_name
+from mprnet_plugin.tasks import find_task
+from mprnet_plugin.weights.checkpoint import infer_config, load_state_dict
 
 __all__ = [
-    "PUBLISHED",
-    "Published",
     "cache_folder",
     "cached",
-    "check_task",
     "demo_weights",
     "download",
     "fetch",
@@ -33,48 +29,11 @@ __all__ = [
 ]
 
 CACHE_VARIABLE = "MPRNET_PLUGIN_CACHE"
-_DRIVE = "https://drive.usercontent.google.com/download?export=download&confirm=t&id="
-_PADDLE = "https://paddlegan.bj.bcebos.com/models/"
 _CHUNK = 1 << 18
 _ATTEMPTS = 4
 _PROGRESS = 1 << 20
 _LIMIT = 1 << 30
 """No published file is near this many bytes."""
-
-
-class Published(NamedTuple):
-    """One published file of weights. Its licence is its publisher's, not this project's."""
-
-    publisher: str
-    url: str
-    name: str
-
-
-PUBLISHED: Mapping[str, tuple[Published, ...]] = MappingProxyType(
-    {
-        task: (
-            Published("paddlegan", f"{_PADDLE}MPR_{task}.pdparams", f"MPR_{task}.pdparams"),
-            Published("authors", f"{_DRIVE}{drive_id}", f"model_{task.lower()}.pth"),
-        )
-        for task, drive_id in (
-            ("Deblurring", "1QwQUVbk6YVOJViCsOKYNykCsdJSVGRtb"),
-            ("Denoising", "1LODPt9kYmxwU98g96UrRA0_Eh5HYcsRw"),
-            ("Deraining", "1O3WEJbcat7eTY6doXWeorAbQ1l_WmMnM"),
-        )
-    }
-)
-"""Task to its files, the first of which is taken where nobody chooses."""
-
-
-def check_task(task: str) -> str:
-    """Return ``task``.
-
-    Raises:
-        InputError: It is not a preset's name; the message lists them.
-    """
-    if task not in PRESETS:
-        raise InputError(f"task {task!r} is unknown: choose from {', '.join(PRESETS)}")
-    return task
 
 
 def cache_folder() -> Path:
@@ -87,7 +46,7 @@ def cache_folder() -> Path:
 
 def demo_weights(task: str) -> Path | None:
     """Return the small checkpoint for ``task`` that comes with this package, or None."""
-    path = Path(__file__).parent / "demo" / f"{task}.safetensors"
+    path = Path(__file__).parent / "demo" / f"{find_task(task).name}.safetensors"
     return path if path.is_file() else None
 
 
@@ -97,7 +56,7 @@ def cached(task: str) -> Path | None:
     Raises:
         InputError: The file is not what it was when it was first used.
     """
-    paths = (cache_folder() / item.name for item in PUBLISHED[task])
+    paths = (cache_folder() / item.name for item in find_task(task).weights)
     path = next((path for path in paths if path.is_file()), None)
     return None if path is None else verify(path)
 
@@ -113,18 +72,19 @@ def fetch(task: str, publisher: str | None = None, timeout: float = 30.0) -> Pat
     Raises:
         InputError: Unknown task or publisher, no network, or what arrived is not that network's weights.
     """
-    items = {item.publisher: item for item in PUBLISHED[check_task(task)]}
+    wanted = find_task(task)
+    items = {item.publisher: item for item in wanted.weights}
     if publisher is not None and publisher not in items:
         raise InputError(f"publisher {publisher!r} is unknown; {nearest(publisher, items)}")
     present = cached(task) if publisher is None else None
     if present is not None:
         return present
-    item = items[publisher or "paddlegan"]
+    item = items[publisher] if publisher else wanted.weights[0]
 
     def is_task(path: Path) -> None:
         config = infer_config(load_state_dict(path))
-        if preset_name(config) != task:
-            raise InputError(f"{path}: is for {describe(config)}, expected {task}")
+        if config.task != wanted.name:
+            raise InputError(f"{path}: is for {config.describe()}, expected {wanted.name}")
 
     return download(item.url, cache_folder() / item.name, is_task, timeout)
 

@@ -29,9 +29,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mprnet_plugin.archs.config import PRESETS
 from mprnet_plugin.archs.mprnet_arch import MPRNet
-from mprnet_plugin.archs.presets import PRESETS
-from mprnet_plugin.inference.image_files import read_picture
+from mprnet_plugin.inference.picture_files import read_picture
 from mprnet_plugin.inference.restorer import Restorer
 from mprnet_plugin.weights.checkpoint import infer_config, load_into, load_state_dict
 
@@ -121,7 +121,7 @@ def peer(net: MPRNet, image: np.ndarray[Any, np.dtype[np.uint8]], case: dict[str
 def difference(weights: str, picture: str, tile: int, device: str) -> dict[str, Any]:
     """Compare windows with the whole picture, in levels of 8 bits."""
     state_dict = load_state_dict(weights)
-    net = MPRNet(**infer_config(state_dict))
+    net = MPRNet.from_config(infer_config(state_dict))
     load_into(net, state_dict, weights)
     image = read_picture(Path(picture)).pixels
     whole, cut = (Restorer(net, device, "fp32", size)(image).astype(np.float64) for size in (0, tile))

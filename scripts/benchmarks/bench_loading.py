@@ -20,8 +20,8 @@ from common import host_module, make_pairs, parser, report, write_json
 from torch.utils.data import DataLoader, Dataset
 
 from lmdb_tools.gopro import main as pack
+from mprnet_plugin.data.folders import list_images
 from mprnet_plugin.data.paired_dataset import PairedRestorationDataset
-from mprnet_plugin.data.pairs import list_images
 
 SIDES = ("input", "target")
 BATCH = 8

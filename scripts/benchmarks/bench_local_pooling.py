@@ -22,9 +22,9 @@ from tqdm import trange
 sys.path.insert(0, str(Path(__file__).parent))
 from common import report, write_json
 
+from mprnet_plugin.archs.config import PRESETS
 from mprnet_plugin.archs.local_pooling import use_local_pooling
 from mprnet_plugin.archs.mprnet_arch import MPRNet
-from mprnet_plugin.archs.presets import PRESETS
 from mprnet_plugin.errors import run_command
 
 KINDS = ("global", "local")

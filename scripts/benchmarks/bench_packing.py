@@ -21,7 +21,7 @@ from typing import Any
 
 from common import host_module, make_pairs, parser, report, write_json
 
-from mprnet_plugin.data.pairs import list_images
+from mprnet_plugin.data.folders import list_images
 
 SIDES = ("input", "target")
 

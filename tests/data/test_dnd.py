@@ -87,17 +87,17 @@ def test_result_that_cannot_be_submitted(tmp_path: Path, picture: NDArray[np.flo
 def test_folder_without_info(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"info\.mat: no such file"):
         dataset(tmp_path)
-    with pytest.raises(InputError, match="dataroot_lq=None must be DND's folder"):
+    with pytest.raises(InputError, match="option dataset:dataroot_lq is missing"):
         DNDDataset({})
 
 
 def test_info_of_something_else(tmp_path: Path) -> None:
     (tmp_path / "info.mat").write_bytes(b"no HDF5")
-    with pytest.raises(InputError, match=r"info\.mat: is not DND's"):
+    with pytest.raises(InputError, match=r"info\.mat: is damaged, or not DND's"):
         dataset(tmp_path)
     with h5py.File(tmp_path / "info.mat", "w") as file:
         file["info"] = 3
-    with pytest.raises(InputError, match=r"info\.mat: is not DND's"):
+    with pytest.raises(InputError, match=r"info\.mat: is damaged, or not DND's"):
         dataset(tmp_path)
 
 

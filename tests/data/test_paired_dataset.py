@@ -226,10 +226,10 @@ def test_a_corrupt_file_is_named_when_it_is_read(roots: Roots) -> None:
         ({"augment": "geometrik"}, "did you mean 'geometric'"),
         ({"dtype": "float16"}, "dtype: 'float16'"),
         ({"gt_size": "256"}, "gt_size: '256'"),
-        ({"gt_size": None}, "gt_size: None"),
+        ({"gt_size": None}, "gt_size is missing"),
         ({"io_backend": {"type": "lmdb"}}, "does not fit"),
-        ({"io_backend": {"type": "petrel"}}, "must be disk or lmdb"),
-        ({"dataroot_lq": None}, "dataroot_lq is missing"),
+        ({"io_backend": {"type": "petrel"}}, "'petrel' is not known, known are disk, lmdb"),
+        ({"dataroot_lq": None}, "dataroot_lq: None must be a text"),
         ({"dataroot_lq": "nowhere"}, "nowhere"),
     ],
 )

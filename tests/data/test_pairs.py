@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from mprnet_plugin.data.pairs import list_images, pair_keys
+from mprnet_plugin.data.folders import list_images
+from mprnet_plugin.data.pairs import pair_keys
 from mprnet_plugin.errors import InputError
 
 

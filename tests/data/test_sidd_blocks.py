@@ -135,5 +135,5 @@ def test_dataset_of_unequal_files(tmp_path: Path) -> None:
 
 
 def test_dataset_options(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="dataroot_gt=None must be the path"):
+    with pytest.raises(InputError, match="option dataset:dataroot_gt is missing"):
         SIDDBlocksDataset({key: value for key, value in options(tmp_path).items() if key != "dataroot_gt"})

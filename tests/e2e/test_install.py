@@ -28,7 +28,7 @@ name = "torchvision.transforms.functional_tensor"  # without the plugin the host
 if {bare}: sys.modules[name] = types.ModuleType(name); sys.modules[name].rgb_to_grayscale = None
 from basicsr.utils.registry import ARCH_REGISTRY
 import basicsr
-print("MPRNet" in ARCH_REGISTRY, "mprnet_plugin.host" in sys.modules)
+print("MPRNet" in ARCH_REGISTRY, "mprnet_plugin.hosts.basicsr" in sys.modules)
 """
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from mprnet_plugin.archs.mprnet_arch import MPRNet
 from mprnet_plugin.errors import InputError
 from mprnet_plugin.inference.cli import main
-from mprnet_plugin.weights.export import save_weights
+from mprnet_plugin.weights.convert import save_weights
 from tests.helpers import TINY, fill
 
 ROOT = Path(__file__).parents[2]

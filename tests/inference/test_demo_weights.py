@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mprnet_plugin.archs.presets import PRESETS
+from mprnet_plugin.archs.config import PRESETS
 from mprnet_plugin.inference.predictor import MPRPredictor
 from mprnet_plugin.weights.checkpoint import infer_config, load_state_dict
 from mprnet_plugin.weights.download import CACHE_VARIABLE, demo_weights

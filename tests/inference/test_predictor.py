@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 from pathlib import Path
@@ -11,15 +12,17 @@ import torch
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio
 
+from mprnet_plugin.archs.config import PRESETS
 from mprnet_plugin.archs.mprnet_arch import MPRNet
-from mprnet_plugin.archs.presets import PRESETS
 from mprnet_plugin.errors import InputError
-from mprnet_plugin.inference import predictor as module
-from mprnet_plugin.inference.image_files import read_picture
-from mprnet_plugin.inference.predictor import MPRPredictor, find_pictures, find_weights, summary
+from mprnet_plugin.inference.inputs import find_pictures
+from mprnet_plugin.inference.picture_files import read_picture
+from mprnet_plugin.inference.predictor import MPRPredictor, summary
 from mprnet_plugin.inference.restorer import Restorer
-from mprnet_plugin.weights import download
-from mprnet_plugin.weights.export import save_weights
+from mprnet_plugin.tasks import WeightsFile, find_task
+from mprnet_plugin.weights import choice, download
+from mprnet_plugin.weights.choice import find_weights
+from mprnet_plugin.weights.convert import save_weights
 from tests.helpers import TINY, fill
 
 
@@ -221,7 +224,7 @@ def test_weights_of_another_task(tmp_path: Path) -> None:
 def test_choice_of_weights(
     weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(module, "demo_weights", lambda task: weights)
+    monkeypatch.setattr(choice, "demo_weights", lambda task: weights)
     with caplog.at_level(logging.WARNING):
         assert find_weights("Denoising") == weights
     assert "small demo weights" in caplog.text
@@ -229,7 +232,7 @@ def test_choice_of_weights(
     assert "--weight_path" in caplog.text
     mine = tmp_path / "mine.pth"
     assert find_weights("Denoising", mine) == mine
-    monkeypatch.setattr(module, "fetch", lambda task: Path("fetched"))
+    monkeypatch.setattr(choice, "fetch", lambda task: Path("fetched"))
     assert find_weights("Denoising", download=True) == Path("fetched")
     published = download.cache_folder() / "MPR_Denoising.pdparams"
     published.parent.mkdir()
@@ -241,15 +244,15 @@ def test_choice_of_weights(
 
 
 def test_no_weights_and_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    item = download.Published("paddlegan", "http://127.0.0.1:9/MPR_Denoising.pdparams", "MPR_Denoising.pdparams")
-    monkeypatch.setattr(download, "PUBLISHED", {"Denoising": (item,)})
-    monkeypatch.setattr(module, "demo_weights", lambda task: None)
+    item = WeightsFile("paddlegan", "http://127.0.0.1:9/MPR_Denoising.pdparams", "MPR_Denoising.pdparams", "none")
+    monkeypatch.setattr(download, "find_task", lambda name: dataclasses.replace(find_task(name), weights=(item,)))
+    monkeypatch.setattr(choice, "demo_weights", lambda task: None)
     with pytest.raises(InputError, match=r"could not be downloaded .* put it at .*MPR_Denoising\.pdparams"):
         MPRPredictor("Denoising")
 
 
 def test_demo_weights_are_used_out_of_the_box(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "demo_weights", lambda task: weights)
+    monkeypatch.setattr(choice, "demo_weights", lambda task: weights)
     draw(tmp_path / "a.png")
     assert MPRPredictor(task="Denoising").run("a.png")[0].output == Path("output_dir/Denoising/a_restoration.png")
 

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mprnet_plugin.archs.config import PRESETS
 from mprnet_plugin.archs.mprnet_arch import MPRNet
-from mprnet_plugin.archs.presets import PRESETS
 from mprnet_plugin.errors import InputError
 from mprnet_plugin.inference import restorer as module
 from mprnet_plugin.inference.restorer import Restorer, available_memory, choose_device

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lmdb_tools.codec import Options, check_png, encode, keys_of, ppm, regions
 from lmdb_tools.layout import Picture
-from mprnet_plugin.data.images import decode_rgb
+from mprnet_plugin.data.decoding import decode_rgb
 from mprnet_plugin.errors import InputError
 
 

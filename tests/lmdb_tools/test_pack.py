@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from lmdb_tools import gopro, pack, sidd
 from lmdb_tools.verify import check_database, check_pair
 from lmdb_tools.writer import locked, read_manifest
-from mprnet_plugin.data.images import decode_rgb
+from mprnet_plugin.data.decoding import decode_rgb
 from mprnet_plugin.data.stores import LmdbStore
 from mprnet_plugin.errors import InputError
 

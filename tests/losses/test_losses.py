@@ -8,8 +8,8 @@ import torch
 from scipy.ndimage import convolve1d
 from torch import Tensor
 
+from mprnet_plugin.archs.config import PRESETS
 from mprnet_plugin.archs.mprnet_arch import MPRNet
-from mprnet_plugin.archs.presets import PRESETS
 from mprnet_plugin.losses.charbonnier import charbonnier_loss
 from mprnet_plugin.losses.edge import EdgeLoss, edge_loss, laplacian
 from tests.helpers import TASKS, fill, image_tensor, vectors

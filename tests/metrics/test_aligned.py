@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 
 from mprnet_plugin.errors import InputError
+from mprnet_plugin.hosts.basicsr.metrics import METRICS
 from mprnet_plugin.metrics.aligned import align, psnr_aligned, ssim_aligned
-from mprnet_plugin.metrics.host_metrics import calculate_psnr_aligned, calculate_ssim_aligned
 from mprnet_plugin.metrics.psnr import psnr_rgb
 
 SIZE = (160, 120)  # width, height
@@ -63,8 +63,8 @@ def test_float_and_bgr() -> None:
     restored = moved(target)
     expected = psnr_aligned(restored, target), ssim_aligned(restored, target)
     as_float = [(image[..., ::-1] / 255).astype(np.float32) for image in (restored, target)]
-    assert calculate_psnr_aligned(*as_float) == pytest.approx(expected[0], abs=1e-3)
-    assert calculate_ssim_aligned(*as_float) == pytest.approx(expected[1], abs=1e-5)
+    assert METRICS["calculate_psnr_aligned"](*as_float) == pytest.approx(expected[0], abs=1e-3)
+    assert METRICS["calculate_ssim_aligned"](*as_float) == pytest.approx(expected[1], abs=1e-5)
 
 
 def test_images_that_cannot_be_aligned() -> None:

@@ -16,7 +16,7 @@ from skimage.color import rgb2ycbcr
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from mprnet_plugin.errors import InputError
-from mprnet_plugin.metrics import host_metrics
+from mprnet_plugin.metrics.protocols import find_protocol
 from mprnet_plugin.metrics.psnr import psnr_rgb, psnr_y_uint8, rgb_to_y_uint8
 from mprnet_plugin.metrics.ssim import STRIP, TAPS, ssim_volume, ssim_y_uint8
 from tests.helpers import VECTORS
@@ -82,13 +82,17 @@ def test_others_by_the_hosts_own_metrics(name: str, protocol: str, crop: int, lu
 
 
 @pytest.mark.parametrize("name", PAIRS)
-def test_host_wrappers_take_bgr(name: str) -> None:
-    restored, target = (image[..., ::-1] for image in pair(name))
-    rain, gopro = EXPECTED[name]["rain"], EXPECTED[name]["gopro"]
-    assert host_metrics.calculate_psnr_rgb(restored, target) == pytest.approx(gopro["psnr"], abs=DB)
-    assert host_metrics.calculate_ssim_volume(restored, target) == pytest.approx(gopro["ssim"], abs=INDEX)
-    assert host_metrics.calculate_psnr_y_uint8(restored, target) == pytest.approx(rain["psnr"], abs=DB)
-    assert host_metrics.calculate_ssim_y_uint8(img=restored, img2=target) == pytest.approx(rain["ssim"], abs=INDEX)
+@pytest.mark.parametrize("protocol", ["gopro", "sidd", "rain", "paddlegan_rgb", "paddlegan_y"])
+def test_protocols_by_name(name: str, protocol: str) -> None:
+    chosen = find_protocol(protocol)
+    scores = chosen.score(*(pair if chosen.rounded else sidd_pair)(name))
+    assert scores["psnr"] == pytest.approx(EXPECTED[name][protocol]["psnr"], abs=DB)
+    assert scores["ssim"] == pytest.approx(EXPECTED[name][protocol]["ssim"], abs=INDEX)
+
+
+def test_unknown_protocols_are_answered_with_the_nearest() -> None:
+    with pytest.raises(InputError, match="protocol 'gorpo' is unknown, did you mean 'gopro'"):
+        find_protocol("gorpo")
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 20), (11, 11), (STRIP, 12), (STRIP + 1, 30), (2 * STRIP + 7, 17)])

@@ -14,10 +14,10 @@ import pytest
 import torch
 from safetensors.torch import save_file, save_model
 
+from mprnet_plugin.archs.config import PRESETS, MPRNetConfig
 from mprnet_plugin.archs.mprnet_arch import MPRNet
-from mprnet_plugin.archs.presets import PRESETS
 from mprnet_plugin.errors import InputError
-from mprnet_plugin.weights.checkpoint import describe, infer_config, load_into, load_state_dict, preset_name
+from mprnet_plugin.weights.checkpoint import infer_config, load_into, load_state_dict
 from mprnet_plugin.weights.paddle import NAME_TABLE, to_paddle
 from tests.helpers import TASKS, TINY, fill, shapes
 
@@ -106,9 +106,9 @@ def test_param_key_chooses_and_is_checked(net: MPRNet, tmp_path: Path) -> None:
 def test_presets_are_inferred_from_published_shapes(task: str) -> None:
     weights = {key: torch.empty(shape, device="meta") for key, shape in shapes(task).items()}
     config = infer_config(weights)
-    assert preset_name(config) == task
-    assert describe(config).startswith(f"{task} (n_feat={PRESETS[task]['n_feat']},")  # type: ignore[index]
-    assert {key: config[key] for key in PRESETS[task]} == PRESETS[task]  # type: ignore[literal-required]
+    assert config.task == task
+    assert config.describe().startswith(f"{task} (n_feat={PRESETS[task]['n_feat']},")
+    assert config == MPRNetConfig(**PRESETS[task])
 
 
 @pytest.mark.parametrize(
@@ -136,10 +136,9 @@ def test_presets_are_inferred_from_published_shapes(task: str) -> None:
     ],
 )
 def test_every_hyperparameter_is_inferred(kwargs: dict[str, Any]) -> None:
-    defaults = {"in_c": 3, "out_c": 3, "num_cab": 8, "kernel_size": 3, "reduction": 4, "bias": False}
     config = infer_config(MPRNet(**kwargs).state_dict())
-    assert config == {**defaults, **kwargs}
-    assert preset_name(config) is None
+    assert config == MPRNetConfig(**kwargs)
+    assert config.task is None
 
 
 def test_differing_prelu_is_refused(net: MPRNet, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 from collections.abc import Iterator
@@ -8,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from mprnet_plugin.archs.config import PRESETS
 from mprnet_plugin.archs.mprnet_arch import MPRNet
-from mprnet_plugin.archs.presets import PRESETS
 from mprnet_plugin.errors import InputError
+from mprnet_plugin.tasks import TASKS, WeightsFile, find_task
 from mprnet_plugin.weights import download as module
 from mprnet_plugin.weights.checkpoint import load_state_dict
-from mprnet_plugin.weights.download import PUBLISHED, Published, cached, demo_weights, download, fetch, verify
-from mprnet_plugin.weights.export import save_weights
+from mprnet_plugin.weights.convert import save_weights
+from mprnet_plugin.weights.download import cached, demo_weights, download, fetch, verify
 from tests.helpers import fill
 
 CONTENT = bytes(range(256)) * 4000
@@ -223,8 +225,8 @@ def test_fetch_checks_the_task_and_uses_the_cache(
     weights = fill(MPRNet(**PRESETS["Deraining"])).state_dict()
     save_weights(weights, tmp_path / "w.pdparams")
     server.content = (tmp_path / "w.pdparams").read_bytes()
-    items = (Published("paddlegan", server.url, "MPR.pdparams"),)
-    monkeypatch.setattr(module, "PUBLISHED", {"Deraining": items, "Denoising": items})
+    items = (WeightsFile("paddlegan", server.url, "MPR.pdparams", "none"),)
+    monkeypatch.setattr(module, "find_task", lambda name: dataclasses.replace(find_task(name), weights=items))
     assert cached("Deraining") is None
     with pytest.raises(InputError, match=r"is for Deraining \(n_feat=40.*expected Denoising"):
         fetch("Denoising")
@@ -246,10 +248,10 @@ def test_a_folder_that_is_only_read_needs_no_pin(tmp_path: Path, monkeypatch: py
 
 
 def test_names() -> None:
-    with pytest.raises(InputError, match="'Deblur' is unknown: choose from Deblurring, Denoising, Deraining"):
-        fetch("Deblur")
+    with pytest.raises(InputError, match="'deblrr' is unknown, did you mean 'deblur'"):
+        fetch("deblrr")
     with pytest.raises(InputError, match="publisher 'paddle' is unknown; did you mean 'paddlegan'"):
         fetch("Deblurring", "paddle")
-    assert PUBLISHED["Denoising"][0].url == "https://paddlegan.bj.bcebos.com/models/MPR_Denoising.pdparams"
-    assert PUBLISHED["Deraining"][1].url.endswith("1O3WEJbcat7eTY6doXWeorAbQ1l_WmMnM")
-    assert demo_weights("none") is None
+    assert TASKS["Denoising"].weights[0].url == "https://paddlegan.bj.bcebos.com/models/MPR_Denoising.pdparams"
+    assert TASKS["Deraining"].weights[1].url.endswith("1O3WEJbcat7eTY6doXWeorAbQ1l_WmMnM")
+    assert demo_weights("DENOISE") == demo_weights("Denoising")

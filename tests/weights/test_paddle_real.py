@@ -18,7 +18,7 @@ import torch
 
 from mprnet_plugin.archs.mprnet_arch import MPRNet
 from mprnet_plugin.weights.checkpoint import infer_config, load_into, load_state_dict
-from mprnet_plugin.weights.export import save_weights
+from mprnet_plugin.weights.convert import save_weights
 from mprnet_plugin.weights.paddle import to_paddle
 from tests.helpers import TINY, fill
 
@@ -52,7 +52,7 @@ def test_weights_and_output_are_paddles(protocol: int, tmp_path: Path) -> None:
     for key, value in theirs.state_dict().items():
         ours = weights[key.replace("._weight", ".weight")].numpy()
         assert ours.tobytes() == value.numpy().tobytes()
-    net = MPRNet(**infer_config(weights))
+    net = MPRNet.from_config(infer_config(weights))
     load_into(net, weights, "w.pdparams")
     image = np.random.default_rng(1).random((1, 3, 40, 56), np.float32)
     with torch.no_grad():

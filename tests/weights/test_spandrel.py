@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 
+from mprnet_plugin.archs.config import PRESETS
 from mprnet_plugin.archs.mprnet_arch import MPRNet
-from mprnet_plugin.archs.presets import PRESETS
 from mprnet_plugin.inference.restorer import Restorer
-from mprnet_plugin.weights.export import FORMATS, save_weights
+from mprnet_plugin.weights.convert import WEIGHT_FORMATS, save_weights
 from tests.helpers import TINY, fill
 
 spandrel = pytest.importorskip("spandrel")
@@ -20,7 +20,7 @@ extra_arches = pytest.importorskip("spandrel_extra_arches")
 extra_arches.install(ignore_duplicates=True)
 
 
-@pytest.mark.parametrize("form", [form for form in FORMATS if form != "pdparams"])
+@pytest.mark.parametrize("form", [form for form in WEIGHT_FORMATS if form != "pdparams"])
 @pytest.mark.parametrize("kwargs", [TINY, PRESETS["Deraining"]], ids=["small", "Deraining"])
 def test_same_picture(form: Any, kwargs: dict[str, int], tmp_path: Path) -> None:
     net = fill(MPRNet(**kwargs))

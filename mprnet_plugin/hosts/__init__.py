@@ -1,0 +1,1 @@
+"""The programs that train with our parts, one package each; nothing outside of a package imports its host."""

@@ -1,0 +1,260 @@
+"""The command line and the YAML file: read without executing anything, checked before anything is created.
+
+The host's ``parse_options`` still does its work, on a plain copy of the file with the overrides put in.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import functools
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import yaml
+
+from mprnet_plugin.errors import InputError, nearest
+from mprnet_plugin.hosts.basicsr.option_checks import MODEL_TYPE, check_options
+from mprnet_plugin.hosts.basicsr.resume import load_resume_state
+
+Options = dict[str, Any]
+ParseOptions = Callable[..., tuple[Options, argparse.Namespace]]
+
+HELP = {
+    "train": "Train an image restoration network as an options file says.",
+    "test": "Run a trained network over test sets as an options file says, and print the metrics.",
+}
+EPILOG = """\
+examples:
+  python -m basicsr.train -opt options/train_MPRNet_Deblur.yml
+  python -m basicsr.train -opt options/train_MPRNet_Deblur.yml --auto_resume
+  python -m basicsr.train -opt options/train_MPRNet_Deblur.yml --force_yml train:total_iter=1000 name=short
+  torchrun --nproc_per_node=8 -m basicsr.train -opt options/train_MPRNet_Deblur.yml --launcher pytorch
+  python -m basicsr.test  -opt options/test_MPRNet_Deblur.yml
+
+Outputs go to the working folder: experiments/NAME and tb_logger/NAME (train), results/NAME (test).
+"""
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without object construction, and with 1e-6 read as a number, as YAML 1.2 does."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
+def wrap_parse_options(original: ParseOptions) -> ParseOptions:
+    """Return the host's ``parse_options`` made safe, with errors that are one line and exit status 2."""
+
+    @functools.wraps(original)
+    def parse_options(root_path: str, is_train: bool = True) -> tuple[Options, argparse.Namespace]:
+        _report_input_errors(is_train)
+        args = _parser(is_train).parse_args()
+        _check_launcher(args.launcher)
+        opt = read_options(args.opt)
+        for override in args.force_yml or []:
+            apply_override(opt, override)
+        check_options(opt, args.opt, is_train)
+        _fix_devices(opt, args.launcher)
+        _fix_batch(opt, args.launcher)
+        with _plain_arguments(args, opt):
+            opt, host_args = original(root_path, is_train)
+        host_args.opt = args.opt
+        _schedule_datasets(opt)
+        if is_train:
+            _resume_our_way()
+        return opt, host_args
+
+    return parse_options
+
+
+def _parser(is_train: bool) -> argparse.ArgumentParser:
+    runner = "train" if is_train else "test"
+    parser = argparse.ArgumentParser(
+        prog=f"python -m basicsr.{runner}",
+        description=HELP[runner],
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "-opt", required=True, metavar="FILE", help="options file (YAML); see options/ for commented ones"
+    )
+    parser.add_argument(
+        "--launcher",
+        choices=["none", "pytorch", "slurm"],
+        default="none",
+        help="pytorch under torchrun (NCCL on GPUs, gloo on CPUs), slurm under srun (default: none, one process)",
+    )
+    parser.add_argument("--auto_resume", action="store_true", help="continue from the newest whole checkpoint, if any")
+    parser.add_argument("--debug", action="store_true", help="log, save and validate every few iterations")
+    parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--force_yml",
+        nargs="+",
+        metavar="KEY=VALUE",
+        help="override options of the file, sections joined by colons: train:optim_g:lr=1e-4",
+    )
+    return parser
+
+
+def read_options(path: str) -> Options:
+    """Read an options file as plain data.
+
+    Raises:
+        InputError: No such file, or not a YAML mapping; names the line.
+    """
+    try:
+        text = Path(path).expanduser().read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a text file"
+        raise InputError(f"options file {path}: {reason}; give the path of a YAML file to -opt") from error
+    try:
+        opt = yaml.load(text, Loader=_Loader)  # noqa: S506  (a SafeLoader)
+    except yaml.YAMLError as error:
+        raise InputError(f"options file {path} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(opt, dict):
+        raise InputError(f"options file {path} must hold sections such as name, datasets and train")
+    return opt
+
+
+def apply_override(opt: Options, override: str) -> None:
+    """Put one ``KEY=VALUE`` of ``--force_yml`` into ``opt``; the value is YAML, never code.
+
+    Raises:
+        InputError: No ``=``, or a section that the file does not have; names the nearest ones.
+    """
+    keys, equals, value = override.partition("=")
+    if not equals:
+        raise InputError(f"--force_yml {override!r} must be KEY=VALUE, such as train:total_iter=1000")
+    *sections, last = keys.strip().split(":")
+    section: Any = opt
+    for name in sections:
+        section = section.get(name) if isinstance(section, dict) else None
+        if not isinstance(section, dict):
+            raise InputError(f"--force_yml {override!r}: the options file has no section {name!r} there")
+    # A new option of ours is checked with the others; of another model's nobody knows which there are.
+    if last not in section and opt.get("model_type") != MODEL_TYPE:
+        raise InputError(f"--force_yml {override!r}: the options file has no {last!r} there, {nearest(last, section)}")
+    try:
+        section[last] = yaml.load(value, Loader=_Loader)  # noqa: S506  (a SafeLoader)
+    except yaml.YAMLError as error:
+        raise InputError(f"--force_yml {override!r}: the value is not valid YAML") from error
+
+
+def _check_launcher(launcher: str) -> None:
+    """Torchrun without --launcher would be N runs that write over each other."""
+    if launcher == "none" and "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise InputError("torchrun started several processes, which need --launcher pytorch to become one run: add it")
+
+
+def _fix_devices(opt: Options, launcher: str) -> None:
+    """One process trains on one GPU, several on one each.
+
+    The host's DataParallel would count an epoch's iterations wrongly and forget the precision in its threads.
+
+    Raises:
+        InputError: One process is to use several GPUs, or several processes are to leave the GPUs alone.
+    """
+    import torch
+
+    available = torch.cuda.device_count()
+    if opt.get("model_type") != MODEL_TYPE or not available:
+        return
+    if launcher != "none":
+        if opt["num_gpu"] == 0:
+            raise InputError("num_gpu: 0 with --launcher needs the GPUs hidden: set CUDA_VISIBLE_DEVICES= as well")
+        return
+    if opt["num_gpu"] == "auto":
+        opt["num_gpu"] = 1
+        if available > 1:
+            sys.stderr.write(
+                f"using 1 of {available} GPUs; torchrun --nproc_per_node={available} uses all, see --help\n"
+            )
+    elif opt["num_gpu"] > 1:
+        raise InputError(
+            f"num_gpu: {opt['num_gpu']} needs as many processes: torchrun --nproc_per_node={opt['num_gpu']} -m "
+            "basicsr.train -opt FILE --launcher pytorch"
+        )
+
+
+def _fix_batch(opt: Options, launcher: str) -> None:
+    """Turn a stated global batch, that of one optimiser step over all processes, into the host's batch per process.
+
+    Raises:
+        InputError: It does not divide.
+    """
+    train = opt.get("datasets", {}).get("train")
+    if not isinstance(train, dict) or "batch_size" not in train:
+        return
+    processes = int(os.environ.get("WORLD_SIZE", os.environ.get("SLURM_NTASKS", "1"))) if launcher != "none" else 1
+    total = train.pop("batch_size")
+    if total % processes:
+        raise InputError(
+            f"datasets:train:batch_size {total} must be a multiple of the {processes} processes: "
+            f"use {processes * max(total // processes, 1)} or {processes * (total // processes + 1)}"
+        )
+    train["batch_size_per_gpu"] = total // processes
+
+
+def _schedule_datasets(opt: Options) -> None:
+    """Tell our training dataset what its sampler must know of the run."""
+    import torch
+
+    train = opt["datasets"].get("train")
+    if opt.get("model_type") != MODEL_TYPE or train is None:
+        return
+    train["schedule"] = {"seed": opt["manual_seed"], "batch_size": train["batch_size_per_gpu"], "start_iter": 0}
+    if not train["num_worker_per_gpu"]:
+        train["persistent_workers"] = False  # torch refuses to keep workers that are not there
+    if not torch.cuda.is_available():
+        train["pin_memory"] = False  # nothing to pin for; torch would warn at every epoch
+
+
+@contextlib.contextmanager
+def _plain_arguments(args: argparse.Namespace, opt: Options) -> Iterator[None]:
+    """Let the host parse a copy of the options that holds plain data only."""
+    flags = [flag for flag in ("auto_resume", "debug") if getattr(args, flag)]
+    handle, path = tempfile.mkstemp(suffix=".yml")
+    argv = sys.argv
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            yaml.safe_dump(opt, file, sort_keys=False)
+        sys.argv = [argv[0], "-opt", path, "--launcher", args.launcher, *(f"--{flag}" for flag in flags)]
+        yield
+    finally:
+        sys.argv = argv
+        Path(path).unlink()
+
+
+def _resume_our_way() -> None:
+    """``python -m basicsr.train`` runs a second copy of the runner, whose functions are its own."""
+    main: Any = sys.modules["__main__"]
+    if hasattr(main, "train_pipeline") and hasattr(main, "load_resume_state"):
+        main.load_resume_state = load_resume_state
+
+
+def _report_input_errors(is_train: bool) -> None:
+    """End the process with one line and status 2 on an :class:`InputError`, wherever the host lets it through."""
+    previous = sys.excepthook
+
+    def report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if isinstance(error, InputError):
+            # A DataLoader worker sends its traceback as the message; the error itself is the last line.
+            message = str(error).strip().rpartition("\n")[2].removeprefix(f"{InputError.__module__}.InputError: ")
+            sys.stderr.write(f"error: {message}\n")
+            raise SystemExit(2)
+        if issubclass(kind, KeyboardInterrupt):
+            hint = "; add --auto_resume to continue from the newest checkpoint" if is_train else ""
+            sys.stderr.write(f"\ninterrupted{hint}\n")
+            raise SystemExit(130)
+        previous(kind, error, trace)
+
+    sys.excepthook = report

@@ -1,0 +1,241 @@
+"""The host's defects on a current stack, one function each: what is wrong, in which versions, and the mend.
+
+Every mend first looks whether the defect is there, and leaves a host without it alone. "1.4.2" is the last release on
+PyPI. :data:`MENDS` lists what runs after the host has loaded.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+import subprocess
+import sys
+import sysconfig
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mprnet_plugin.errors import InputError
+
+# Old name -> where the same functions live now.
+MOVED_MODULES = {
+    # data/degradations.py, basicsr <= 1.4.2; torchvision removed it in 0.17 (XPixelGroup/BasicSR issues 659 and 711).
+    "torchvision.transforms.functional_tensor": "torchvision.transforms._functional_tensor",
+    # metrics/niqe.py, basicsr <= 1.4.2; deprecated since SciPy 1.8, to be removed in 2.0.
+    "scipy.ndimage.filters": "scipy.ndimage",
+}
+_provided: list[str] = []
+
+RUNNERS = ("basicsr.train", "basicsr.test")
+
+
+def provide_moved_modules() -> None:
+    """Answer to the old names of moved modules while the host imports them, where nothing else does."""
+    for old, new in MOVED_MODULES.items():
+        try:
+            importlib.import_module(old)
+        except ModuleNotFoundError:
+            sys.modules[old] = importlib.import_module(new)
+            _provided.append(old)
+
+
+def withdraw_moved_modules() -> None:
+    """Take the old names away again: other programs test for them to learn their library's version."""
+    while _provided:
+        sys.modules.pop(_provided.pop(), None)
+
+
+def mend_loaded_host() -> None:
+    """Apply every mend of :data:`MENDS`."""
+    for mend in MENDS:
+        mend()
+
+
+def outputs_to_working_folder() -> None:
+    """Installed, the host (<= 1.4.2) writes experiments, results and logs into site-packages.
+
+    Its runners take the folder above their own file for the project (XPixelGroup/BasicSR issue 556), while
+    ``--auto_resume`` looks in the working folder. ``python -m`` takes ``__file__`` from the module's spec, so
+    naming a file under the working folder there moves everything; a source checkout keeps its own root.
+    """
+    root = Path(sys.modules["basicsr"].__path__[0]).resolve().parent
+    if root not in _library_folders():
+        return
+    for name in RUNNERS:
+        module = sys.modules.get(name)
+        if module is not None and module.__spec__ is not None:
+            module.__spec__.origin = str(Path.cwd() / "basicsr" / f"{name.rpartition('.')[2]}.py")
+    # The host's package imports its own runners, of which runpy warns before it runs them.
+    warnings.filterwarnings("ignore", message=r"'basicsr\.\w+' found in sys\.modules", category=RuntimeWarning)
+
+
+def _library_folders() -> set[Path]:
+    paths = {sysconfig.get_path(name) for name in ("purelib", "platlib")}
+    paths.update(path for path in sys.path if Path(path).name in ("site-packages", "dist-packages"))
+    return {Path(path).resolve() for path in paths if path}
+
+
+def safe_options() -> None:
+    """``--force_yml`` goes through ``exec`` and ``eval``, and YAML through an unsafe loader, in all versions.
+
+    See :mod:`mprnet_plugin.hosts.basicsr.command_line` for what stands in their place. It wraps every host, since it
+    also checks the options and tells our datasets their schedule.
+    """
+    from basicsr.utils import options
+
+    from mprnet_plugin.hosts.basicsr.command_line import wrap_parse_options
+
+    _replace("parse_options", options, wrap_parse_options(options.parse_options))
+
+
+def resume_anywhere() -> None:
+    """Resuming needs a GPU, takes the newest state even if it is broken, and holds it in GPU memory (<= 1.4.2)."""
+    from mprnet_plugin.hosts.basicsr.resume import load_resume_state
+
+    runner = sys.modules["basicsr.train"]
+    if uses(runner.load_resume_state, "current_device"):
+        _replace("load_resume_state", runner, load_resume_state)
+
+
+def launch_anywhere() -> None:
+    """Launchers need a GPU, and SLURM's node list goes through a shell (CVE-2024-27763, all versions)."""
+    from basicsr.utils import dist_util
+
+    original = dist_util.init_dist
+    if not uses(dist_util._init_dist_slurm, "getoutput") and uses(dist_util._init_dist_pytorch, "is_available"):
+        return
+
+    @functools.wraps(original)
+    def init_dist(launcher: str, backend: str | None = None, **kwargs: Any) -> None:
+        import torch
+        from torch import multiprocessing
+
+        cuda = torch.cuda.is_available()
+        backend = backend or ("nccl" if cuda else "gloo")
+        if multiprocessing.get_start_method(allow_none=True) is None:
+            multiprocessing.set_start_method("spawn")
+        if launcher == "slurm":
+            read_slurm_environment(kwargs.pop("port", None), torch.cuda.device_count())
+        elif "RANK" not in os.environ:
+            raise InputError(
+                f"--launcher {launcher} needs RANK in the environment: start with "
+                "torchrun --nproc_per_node=N -m basicsr.train -opt FILE --launcher pytorch"
+            )
+        if cuda:
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+        torch.distributed.init_process_group(backend=backend, **kwargs)
+
+    _replace("init_dist", dist_util, init_dist)
+
+
+def read_slurm_environment(port: int | None, num_gpus: int) -> None:
+    """Translate SLURM's variables into those of torch.distributed, without a shell.
+
+    Args:
+        port: Port of the first node; ``MASTER_PORT`` or 29500 if None.
+        num_gpus: GPUs on this node, which the local rank counts through.
+
+    Raises:
+        InputError: Outside of SLURM, or the node list cannot be resolved.
+    """
+    missing = [name for name in ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_NODELIST") if name not in os.environ]
+    if missing:
+        raise InputError(f"--launcher slurm needs {', '.join(missing)} in the environment: start it with srun")
+    rank = int(os.environ["SLURM_PROCID"])
+    nodes = os.environ["SLURM_NODELIST"]
+    try:
+        command = ["scontrol", "show", "hostnames", nodes]
+        found = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()  # noqa: S603
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise InputError(f"SLURM_NODELIST {nodes!r} could not be resolved by scontrol: {error}") from error
+    if not found:
+        raise InputError(f"SLURM_NODELIST {nodes!r} names no node: start with srun")
+    os.environ.update(
+        MASTER_ADDR=found[0],
+        MASTER_PORT=str(port or os.environ.get("MASTER_PORT", 29500)),
+        WORLD_SIZE=os.environ["SLURM_NTASKS"],
+        RANK=str(rank),
+        LOCAL_RANK=str(rank % max(num_gpus, 1)),
+    )
+
+
+def distribute_on_cpu() -> None:
+    """``model_to_device`` names a CUDA device to DistributedDataParallel even where there is none (<= 1.4.2)."""
+    from basicsr.models.base_model import BaseModel
+    from torch.nn.parallel import DistributedDataParallel
+
+    original = BaseModel.model_to_device
+    if not uses(original, "current_device"):
+        return
+
+    @functools.wraps(original)
+    def model_to_device(self: Any, net: Any) -> Any:
+        if not self.opt["dist"] or self.device.type == "cuda":
+            return original(self, net)
+        return DistributedDataParallel(
+            net.to(self.device), find_unused_parameters=self.opt.get("find_unused_parameters", False)
+        )
+
+    BaseModel.model_to_device = model_to_device
+
+
+def resumable_sampling() -> None:
+    """The sampler knows neither seed nor resumed position, and worker seeds repeat each epoch (all versions).
+
+    Our datasets get :class:`~mprnet_plugin.data.sampler.ResumableSampler` in its place, all others the host's.
+    """
+    from basicsr.data import data_sampler
+
+    from mprnet_plugin.data.sampler import ResumableSampler
+
+    original = data_sampler.EnlargedSampler
+
+    class EnlargedSampler(original):  # type: ignore[misc,valid-type]
+        def __new__(cls, dataset: Any, num_replicas: int, rank: int, ratio: float = 1) -> Any:
+            if hasattr(dataset, "schedule"):
+                return ResumableSampler(dataset, num_replicas, rank, ratio)
+            return super().__new__(cls)
+
+    EnlargedSampler.__qualname__ = EnlargedSampler.__name__
+    _replace("EnlargedSampler", data_sampler, EnlargedSampler)
+
+
+def quiet_registry() -> None:
+    """Looking up one of the host's own suffixed names prints a notice to standard output (<= 1.4.2)."""
+    from basicsr.utils.registry import Registry
+
+    original = Registry.get
+    if not uses(original, "print"):
+        return
+
+    @functools.wraps(original)
+    def get(self: Any, name: str, suffix: str = "basicsr") -> Any:
+        return original(self, name if name in self else f"{name}_{suffix}" if f"{name}_{suffix}" in self else name)
+
+    Registry.get = get
+
+
+def uses(function: Callable[..., Any], name: str) -> bool:
+    """Tell whether ``function``'s own body mentions a global or attribute ``name``: how a defect is detected."""
+    return name in function.__code__.co_names
+
+
+def _replace(name: str, home: Any, new: Any) -> None:
+    """Put ``new`` where ``name`` is defined and wherever the host's modules have imported it by name."""
+    old = getattr(home, name)
+    for module_name, module in list(sys.modules.items()):
+        if module_name.partition(".")[0] == "basicsr" and getattr(module, name, None) is old:
+            setattr(module, name, new)
+
+
+MENDS: tuple[Callable[[], None], ...] = (
+    outputs_to_working_folder,
+    safe_options,
+    resume_anywhere,
+    launch_anywhere,
+    distribute_on_cpu,
+    resumable_sampling,
+    quiet_registry,
+)

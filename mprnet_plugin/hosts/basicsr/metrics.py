@@ -1,0 +1,87 @@
+"""The protocols' metrics as BasicSR calls them: ``calculate_NAME(img=restored, img2=target)`` on BGR arrays (H, W, 3).
+
+The host hands over uint8, or float32 in [0, 1] where the model validates without rounding. None has options, so a
+misspelt one in YAML is an error. There is one for each metric of :data:`~mprnet_plugin.metrics.protocols.PROTOCOLS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from mprnet_plugin.errors import InputError
+from mprnet_plugin.metrics.image_pair import MetricImage
+from mprnet_plugin.metrics.protocols import PROTOCOLS, Metric, find_protocol
+from mprnet_plugin.training.options import ValOptions
+from mprnet_plugin.training.validation import BGRPicture, Scoring
+
+__all__ = ["METRICS", "registered_name", "scoring_of"]
+
+
+def registered_name(metric: Metric) -> str:
+    """Return the name by which a metric's adapter is registered."""
+    return f"calculate_{metric.__name__}"
+
+
+def _adapter(metric: Metric) -> Callable[[MetricImage, MetricImage], float]:
+    def calculate(img: MetricImage, img2: MetricImage) -> float:
+        return metric(np.ascontiguousarray(img[..., ::-1]), np.ascontiguousarray(img2[..., ::-1]))
+
+    calculate.__name__ = calculate.__qualname__ = registered_name(metric)
+    calculate.__doc__ = f"See :func:`{metric.__module__}.{metric.__name__}`."
+    return calculate
+
+
+METRICS = {
+    registered_name(metric): _adapter(metric) for protocol in PROTOCOLS.values() for metric in protocol.metrics.values()
+}
+"""Name to function: what the host's registry gets."""
+
+
+def scoring_of(dataset: Mapping[str, Any], val: ValOptions) -> Scoring:
+    """Return how a set is scored: by its protocol, and by its own metrics or, where it has none, by those of ``val``.
+
+    Args:
+        dataset: The set's section, with ``protocol`` and ``metrics`` where they are given.
+        val: The options of validation.
+
+    Raises:
+        InputError: An unknown protocol, metrics of its names that are not its own, or rounding that is not its.
+    """
+    sections = dataset.get("metrics") or {}
+    if not sections and val.metrics:
+        sections = {name: one.model_dump() for name, one in val.metrics.items()}
+    lower = frozenset(name for name, one in sections.items() if one.get("better") == "lower")
+    if not dataset.get("protocol"):
+        metrics = {name: _by_the_host(section) for name, section in sections.items()}
+        return Scoring(metrics, val.round_to_uint8 is not False, lower_is_better=lower)
+    protocol = find_protocol(dataset["protocol"])
+    if val.round_to_uint8 not in (None, protocol.rounded):
+        raise InputError(
+            f"protocol {protocol.name} scores {'8-bit pictures' if protocol.rounded else 'floats'}, but "
+            f"val:round_to_uint8 is {str(val.round_to_uint8).lower()}: leave it out"
+        )
+    own = {name: registered_name(metric) for name, metric in protocol.metrics.items()}
+    for name, section in sections.items():
+        if name in own and {key: value for key, value in section.items() if key != "better"} != {"type": own[name]}:
+            raise InputError(
+                f"metric {name} is {section.get('type')}, but protocol {protocol.name} means {own[name]}: leave the "
+                "metric out, or the protocol"
+            )
+    sections = {**{name: {"type": kind} for name, kind in own.items()}, **sections}
+    metrics = {name: _by_the_host(section) for name, section in sections.items()}
+    return Scoring(metrics, protocol.rounded, protocol.name, lower)
+
+
+def _by_the_host(section: Mapping[str, Any]) -> Callable[[BGRPicture, BGRPicture], float]:
+    """Return the host's metric of a ``{type: NAME, argument: value}`` section as a function of two pictures."""
+    options = {key: value for key, value in section.items() if key != "better"}
+
+    def calculate(restored: BGRPicture, target: BGRPicture) -> float:
+        from basicsr.metrics import calculate_metric
+
+        return float(calculate_metric({"img": restored, "img2": target}, options))
+
+    return calculate

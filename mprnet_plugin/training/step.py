@@ -1,0 +1,150 @@
+"""One optimiser step on a batch, whichever host trains: mixup, parts, precision, every stage's losses, gradients.
+
+The pieces are in the order of :meth:`TrainingStep.accumulate`. Nothing here knows options files, loggers or hosts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
+
+from mprnet_plugin.archs.any_size import stage_images
+from mprnet_plugin.errors import InputError
+from mprnet_plugin.training.mixup import mixup
+from mprnet_plugin.training.options import TrainOptions
+
+__all__ = ["TrainingStep", "check_finite", "part_factor"]
+
+
+class TrainingStep:
+    """Compute a batch's gradients as the recipes do, and step.
+
+    Args:
+        options: ``mixup``, ``micro_batch_size``, ``precision`` and ``clamp_output`` are what is read of them.
+        losses: Label, such as ``l_pix``, to a module that maps (restored, sharp) to a number; each is applied to every
+            stage's image, and the sum is minimised.
+        seed: Of mixup.
+        rank: This process.
+        world_size: Number of processes, whose gradients DistributedDataParallel averages.
+    """
+
+    def __init__(
+        self,
+        options: TrainOptions,
+        losses: Mapping[str, nn.Module],
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.options = options
+        self.losses = dict(losses)
+        self.seed, self.rank, self.world_size = seed, rank, world_size
+
+    def __call__(
+        self, net: nn.Module, optimizer: Optimizer, lq: Tensor, gt: Tensor, iteration: int
+    ) -> dict[str, Tensor]:
+        """Take one optimiser step; see :meth:`accumulate`."""
+        optimizer.zero_grad(set_to_none=True)
+        losses = self.accumulate(net, lq, gt, iteration)
+        optimizer.step()
+        return losses
+
+    def accumulate(self, net: nn.Module, lq: Tensor, gt: Tensor, iteration: int) -> dict[str, Tensor]:
+        """Add a batch's gradients to the network's parameters.
+
+        Args:
+            net: Returns an image, or its stages' images, the final one first; may be in DistributedDataParallel.
+            lq: Degraded images of this process, (N, C, H, W), floating point in [0, 1].
+            gt: Sharp images of the same shape.
+            iteration: Counted from 1; decides whether mixup has begun, and what it draws.
+
+        Returns:
+            ``l_total``, and each label with ``_stage1`` and so on, detached, for the log.
+
+        Raises:
+            InputError: The network returns something else.
+        """
+        lq, gt = self.mixed(lq, gt, iteration)
+        size = self.options.micro_batch_size or len(lq)
+        parts = list(zip(lq.split(size), gt.split(size), strict=True))
+        total: dict[str, Tensor] = {}
+        for number, (lq_part, gt_part) in enumerate(parts, 1):
+            # Processes exchange gradients once a step, with the last part.
+            last = number == len(parts)
+            with contextlib.nullcontext() if last else _without_exchange(net):
+                for name, loss in self._backward(net, lq_part, gt_part, len(lq_part) / len(lq)).items():
+                    total[name] = total[name] + loss if name in total else loss
+        return total
+
+    def mixed(self, lq: Tensor, gt: Tensor, iteration: int) -> tuple[Tensor, Tensor]:
+        """Blend the samples of a batch where mixup has begun; a resumed run blends as the uninterrupted one would."""
+        options = self.options.mixup
+        if options is None or iteration < options.start_iter:
+            return lq, gt
+        seed = (self.seed * self.world_size + self.rank) * 1_000_003 + iteration
+        return mixup(lq, gt, torch.Generator().manual_seed(seed), options.alpha)
+
+    def _backward(self, net: nn.Module, lq: Tensor, gt: Tensor, share: float) -> dict[str, Tensor]:
+        """Add the gradients of one part of the batch.
+
+        Args:
+            net: As in :meth:`accumulate`, as for the next two.
+            lq: See there.
+            gt: See there.
+            share: This part's share of the batch, in (0, 1].
+
+        Returns:
+            What the part adds to each loss of the whole batch.
+        """
+        with torch.autocast(lq.device.type, torch.bfloat16, enabled=self.options.precision == "bf16"):
+            output = net(lq)
+        stages = stage_images(output, gt, type(getattr(net, "module", net)).__name__)
+        losses: dict[str, Tensor] = {}
+        # The last stage comes first in the output and is called by the highest number.
+        for number, image in zip(range(len(stages), 0, -1), stages, strict=True):
+            restored = image.float() if image.dtype.itemsize < 4 else image
+            if self.options.clamp_output:
+                restored = restored.clamp(0, 1)
+            for label, loss in self.losses.items():
+                losses[f"{label}_stage{number}"] = loss(restored, gt) * part_factor(loss, share, self.world_size)
+        total = torch.stack(list(losses.values())).sum()
+        total.backward()
+        return {"l_total": total.detach(), **{name: loss.detach() for name, loss in losses.items()}}
+
+
+def part_factor(loss: nn.Module, share: float, world_size: int) -> float:
+    """Return the factor on one part's loss with which all parts of all processes add up to the whole batch's loss.
+
+    A loss that takes the mean counts by its share of the samples. A loss that sums needs no share, but makes up for
+    the division by the number of processes when their gradients are averaged.
+
+    Args:
+        loss: A module; its ``reduction`` is ``mean`` unless it says ``sum``.
+        share: The part's share of its process's samples.
+        world_size: Number of processes.
+    """
+    return float(world_size) if getattr(loss, "reduction", "mean") == "sum" else share
+
+
+def check_finite(losses: Mapping[str, float], iteration: int) -> None:
+    """Stop a training that diverged.
+
+    Raises:
+        InputError: ``l_total`` is not finite, so nothing that follows would be of use.
+    """
+    if not math.isfinite(losses["l_total"]):
+        raise InputError(
+            f"the loss is {losses['l_total']} at iteration {iteration}: training diverged; lower train:optim_g:lr and "
+            "start from an earlier checkpoint with path:pretrain_network_g (resuming would bring the old rate back)"
+        )
+
+
+def _without_exchange(net: nn.Module) -> contextlib.AbstractContextManager[Any]:
+    return net.no_sync() if isinstance(net, DistributedDataParallel) else contextlib.nullcontext()

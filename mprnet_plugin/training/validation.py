@@ -1,0 +1,184 @@
+"""Validation, whichever host runs it: every image once, shared out over the processes, with a picture to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, distributed
+from torch.utils.data import default_collate
+from tqdm import tqdm
+
+from mprnet_plugin.metrics.protocols import Scores
+
+__all__ = [
+    "BGRPicture",
+    "Best",
+    "ImageDataset",
+    "Restored",
+    "Scored",
+    "Scoring",
+    "SubmissionDataset",
+    "gather",
+    "image_name",
+    "means",
+    "shard",
+    "to_picture",
+    "update_best",
+    "validate",
+]
+
+BGRPicture = NDArray[Any]
+"""(H, W, 3), BGR as OpenCV and the host have it: uint8, or float32 in [0, 1]."""
+Best = dict[str, tuple[float, int]]
+"""Metric to its best value so far and the iteration of it."""
+Sample = Mapping[str, Any]
+
+
+class ImageDataset(Protocol):
+    """A map-style dataset; samples have ``lq``, a name in ``key`` or ``lq_path``, and mostly ``gt``."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Any: ...  # noqa: ANN401 - hosts' samples have no common type
+
+
+@runtime_checkable
+class SubmissionDataset(Protocol):
+    """A dataset of a benchmark that scores results itself: it writes the files to submit."""
+
+    def write_result(self, index: int, picture: BGRPicture, folder: Path) -> None:
+        """Keep one restored picture, float32; processes may share out the pictures."""
+
+    def write_submission(self, folder: Path) -> None:
+        """Bundle what every process kept."""
+
+
+class Restored(NamedTuple):
+    """One validated image."""
+
+    name: str
+    lq: BGRPicture
+    result: BGRPicture
+    gt: BGRPicture | None
+
+
+class Scored(NamedTuple):
+    """What is left of an image after scoring, to be exchanged between processes."""
+
+    name: str
+    scores: Scores
+
+
+class Scoring(NamedTuple):
+    """How the images of one dataset are scored.
+
+    Attributes:
+        metrics: Name to a function of a restored and a sharp BGR picture.
+        rounded: Whether the pictures are rounded to 8 bits first.
+        protocol: The protocol's name where there is one, for tables.
+        lower_is_better: Names of metrics such as LPIPS.
+    """
+
+    metrics: Mapping[str, Callable[[BGRPicture, BGRPicture], float]]
+    rounded: bool = True
+    protocol: str = ""
+    lower_is_better: frozenset[str] = frozenset()
+
+    def score(self, image: Restored) -> Scores:
+        """Return every metric of an image; nothing for one without a sharp picture."""
+        gt = image.gt
+        if gt is None:
+            return {}
+        return {name: float(metric(image.result, gt)) for name, metric in self.metrics.items()}
+
+
+def validate(
+    dataset: ImageDataset,
+    restore: Callable[[Sample], Restored],
+    scoring: Scoring,
+    each: Callable[[int, Restored], None],
+    rank: int = 0,
+    world_size: int = 1,
+    bar: bool = False,
+) -> dict[int, Scored]:
+    """Restore and score a dataset; all processes call it together.
+
+    Args:
+        dataset: What to restore.
+        restore: Makes an image of a sample, batched as :func:`batch_of_one` does.
+        scoring: How images are scored.
+        each: Called in the process that restored an image with its index, to write or to show it.
+        rank: This process.
+        world_size: Number of processes.
+        bar: Show progress where there is a terminal.
+
+    Returns:
+        Every process's images by index, in order.
+    """
+    mine: dict[int, Scored] = {}
+    for index, sample in shard(dataset, rank, world_size, bar):
+        image = restore(sample)
+        mine[index] = Scored(image.name, scoring.score(image))
+        each(index, image)
+    return gather(mine)
+
+
+def image_name(sample: Sample) -> str:
+    """Return an image's name without suffix: its key in the dataset, subfolders kept, else its file's name."""
+    key = sample.get("key")
+    return str(key[0]) if key else Path(str(sample["lq_path"][0])).stem
+
+
+def shard(dataset: ImageDataset, rank: int, world_size: int, bar: bool) -> Iterator[tuple[int, Sample]]:
+    """Yield this process's images as (index, batch of one), with a progress bar where one is asked for."""
+    indices = range(rank, len(dataset), world_size)
+    for index in tqdm(indices, unit="image", desc="validation", leave=False, disable=None if bar else True):
+        yield index, batch_of_one(dataset, index)
+
+
+def batch_of_one(dataset: ImageDataset, index: int) -> Sample:
+    """Return one sample as a loader would: tensors (1, ...), texts in lists."""
+    sample: Sample = default_collate([dataset[index]])
+    return sample
+
+
+def gather(mine: dict[int, Scored]) -> dict[int, Scored]:
+    """Return every process's images, in the dataset's order; all processes call it, once a dataset."""
+    parts: list[Any] = [mine]
+    if distributed.is_available() and distributed.is_initialized():
+        parts = [None] * distributed.get_world_size()
+        distributed.all_gather_object(parts, mine)
+    return dict(sorted(item for part in parts for item in part.items()))
+
+
+def means(scored: Mapping[int, Scored]) -> dict[str, float]:
+    """Return each metric's mean; nothing where an image has no scores.
+
+    Summed in the dataset's order, so that the digits do not depend on the number of processes.
+    """
+    rows = [one.scores for one in scored.values()]
+    if not rows or not all(rows):
+        return {}
+    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+
+
+def update_best(best: Best, values: Scores, scoring: Scoring, step: int) -> Best:
+    """Put the values that are the best so far into ``best``, and return it."""
+    for name, value in values.items():
+        sign = -1 if name in scoring.lower_is_better else 1
+        if name not in best or sign * value > sign * best[name][0]:
+            best[name] = (value, step)
+    return best
+
+
+def to_picture(x: Tensor, rounded: bool) -> BGRPicture:
+    """Return (1, 3, H, W) RGB as (H, W, 3) BGR, clamped: uint8 rounded to nearest, or float32 in [0, 1]."""
+    x = x[0].detach().float().clamp(0, 1)
+    if rounded:
+        x = x.mul(255).round().to(torch.uint8)
+    return np.ascontiguousarray(x.permute(1, 2, 0).flip(2).cpu().numpy())

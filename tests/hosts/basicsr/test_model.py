@@ -1,0 +1,218 @@
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from mprnet_plugin.errors import InputError
+from tests.helpers import TINY
+
+pytest.importorskip("basicsr")
+
+from mprnet_plugin.hosts.basicsr.model import MPRNetModel
+
+
+def build(folder: Path, **train: Any) -> MPRNetModel:
+    options: dict[str, Any] = {
+        "name": "x",
+        "is_train": True,
+        "num_gpu": 0,
+        "dist": False,
+        "rank": 0,
+        "world_size": 1,
+        "manual_seed": 3,
+        "network_g": {"type": "MPRNet", **TINY},
+        "path": {"models": str(folder), "training_states": str(folder)},
+        "val": {},
+        "train": {
+            "total_iter": 10,
+            "optim_g": {"type": "SGD", "lr": 0.0},
+            "scheduler": {"type": "MultiStepLR", "milestones": [5]},
+            "pixel_opt": {"type": "CharbonnierLoss", "eps": 1e-6},
+            **train,
+        },
+    }
+    torch.manual_seed(0)
+    return MPRNetModel(options)
+
+
+class Constant(torch.nn.Module):
+    """Returns its three parameters as pictures."""
+
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.stages = torch.nn.ParameterList([torch.nn.Parameter(torch.tensor(value)) for _ in range(3)])
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        return [stage.expand_as(x) for stage in self.stages]
+
+
+@pytest.mark.parametrize(("clamp", "value", "trained"), [(True, 1.5, False), (True, 0.4, True), (False, 1.5, True)])
+def test_clamped_outputs_have_no_gradient_outside_of_the_range(
+    tmp_path: Path, clamp: bool, value: float, trained: bool
+) -> None:
+    model = build(tmp_path, clamp_output=clamp)
+    model.net_g = Constant(value)
+    model.feed_data({"lq": torch.rand(1, 3, 8, 8), "gt": torch.full((1, 3, 8, 8), 0.9)})
+    model.optimize_parameters(1)
+    for stage in model.net_g.stages:
+        assert bool(stage.grad != 0) is trained
+
+
+def test_losses_are_the_sum_over_the_stages(tmp_path: Path) -> None:
+    model = build(tmp_path, edge_opt={"type": "EdgeLoss", "loss_weight": 0.05})
+    model.net_g = Constant(0.4)
+    model.feed_data({"lq": torch.rand(2, 3, 8, 8), "gt": torch.full((2, 3, 8, 8), 0.9)})
+    model.optimize_parameters(1)
+    log = model.get_current_log()
+    assert log["l_pix_stage1"] == pytest.approx(0.5, rel=1e-4)
+    assert len(log) == 7
+    assert log["l_total"] == pytest.approx(sum(value for name, value in log.items() if name != "l_total"))
+
+
+@pytest.mark.parametrize(("iteration", "mixed"), [(1, False), (4, False), (5, True), (9, True)])
+def test_mixup_starts_with_its_iteration(tmp_path: Path, iteration: int, mixed: bool) -> None:
+    model = build(tmp_path, mixup={"alpha": 0.6, "start_iter": 5})
+    x = torch.rand(4, 3, 8, 8)
+    model.feed_data({"lq": x, "gt": x})
+    lq, gt = model._mixed(iteration)
+    assert torch.equal(lq, x) is not mixed
+    assert torch.allclose(lq, gt)  # one lambda and one partner for both
+    assert torch.equal(model._mixed(iteration)[0], lq)  # a resumed run mixes the same
+    if mixed:
+        assert not torch.equal(model._mixed(iteration + 1)[0], lq)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_parts_of_a_batch_give_the_gradient_of_the_whole(tmp_path: Path, reduction: str) -> None:
+    gradients, totals = [], []
+    losses = {
+        "pixel_opt": {"type": "CharbonnierLoss", "eps": 1e-6, "reduction": reduction},
+        "edge_opt": {"type": "EdgeLoss", "loss_weight": 0.05, "reduction": reduction},
+    }
+    for part in (None, 2, 3):
+        model = build(tmp_path, micro_batch_size=part, **losses)
+        torch.manual_seed(1)
+        model.feed_data({"lq": torch.rand(5, 3, 16, 16), "gt": torch.rand(5, 3, 16, 16)})
+        model.optimize_parameters(1)
+        gradients.append(torch.cat([p.grad.flatten() for p in model.net_g.parameters()]))
+        totals.append(model.get_current_log()["l_total"])
+    assert totals[1:] == pytest.approx([totals[0]] * 2)
+    tolerance = float(gradients[0].abs().max()) * 1e-5
+    assert torch.allclose(gradients[0], gradients[1], atol=tolerance)
+    assert torch.allclose(gradients[0], gradients[2], atol=tolerance)
+    if reduction == "sum":  # 5 x 3 x 16 x 16 values, all stages
+        assert totals[0] == pytest.approx(mean_total(tmp_path) * 5 * 3 * 16 * 16, rel=1e-4)
+
+
+def mean_total(folder: Path) -> float:
+    model = build(folder, edge_opt={"type": "EdgeLoss", "loss_weight": 0.05})
+    torch.manual_seed(1)
+    model.feed_data({"lq": torch.rand(5, 3, 16, 16), "gt": torch.rand(5, 3, 16, 16)})
+    model.optimize_parameters(1)
+    return model.get_current_log()["l_total"]
+
+
+def test_summed_losses_make_up_for_the_mean_over_processes(tmp_path: Path) -> None:
+    model = build(tmp_path, pixel_opt={"type": "CharbonnierLoss", "eps": 1e-6, "reduction": "sum"})
+    model.opt["world_size"] = 4
+    assert model._factor(model.cri_pix, 0.5) == 4
+    model.cri_pix.reduction = "mean"
+    assert model._factor(model.cri_pix, 0.5) == 0.5
+
+
+def test_resuming_says_that_the_old_schedule_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    first = build(tmp_path, optim_g={"type": "SGD", "lr": 0.1})
+    first._best = {"set": {"psnr": (30.0, 3)}}
+    first.save(0, 3)
+    state = torch.load(tmp_path / "3.state", weights_only=True)
+    same = build(tmp_path, optim_g={"type": "SGD", "lr": 0.1})
+    other = build(tmp_path, optim_g={"type": "SGD", "lr": 0.01})
+    with caplog.at_level("WARNING", "basicsr"):
+        same.resume_training(copy.deepcopy(state))
+        assert not caplog.records
+        assert same._best == {"set": {"psnr": (30.0, 3)}}
+        other.resume_training(state)
+    assert "base_lrs" in caplog.text
+    assert "path:pretrain_network_g starts another" in caplog.text
+    assert other.get_current_learning_rate() == [0.1]
+
+
+def test_weights_that_are_not_finite_are_not_saved(tmp_path: Path) -> None:
+    model = build(tmp_path)
+    model.save(0, 3)
+    before = (tmp_path / "net_g_3.pth").read_bytes()
+    with torch.no_grad():
+        model.net_g.tail.weight[0, 0, 0, 0] = float("nan")
+    with pytest.raises(InputError, match=r"not finite .* nothing was saved"):
+        model.save(0, 3)
+    assert (tmp_path / "net_g_3.pth").read_bytes() == before
+
+
+def test_bf16_trains_near_fp32(tmp_path: Path) -> None:
+    gradients = []
+    for precision in ("fp32", "bf16"):
+        model = build(tmp_path, precision=precision)
+        torch.manual_seed(1)
+        model.feed_data({"lq": torch.rand(2, 3, 16, 16), "gt": torch.rand(2, 3, 16, 16)})
+        model.optimize_parameters(1)
+        gradients.append(torch.cat([p.grad.flatten() for p in model.net_g.parameters()]))
+    assert gradients[1].dtype == torch.float32
+    assert not torch.equal(*gradients)
+    assert torch.nn.functional.cosine_similarity(*gradients, dim=0) > 0.98
+
+
+def test_bytes_become_floats(tmp_path: Path) -> None:
+    model = build(tmp_path)
+    model.feed_data({"lq": torch.full((1, 3, 8, 8), 51, dtype=torch.uint8)})
+    assert torch.equal(model.lq, torch.full((1, 3, 8, 8), 0.2))
+
+
+@pytest.mark.parametrize("size", [(8, 8), (13, 21), (1, 3)])
+def test_pictures_of_any_size_are_restored(tmp_path: Path, size: tuple[int, int]) -> None:
+    model = build(tmp_path)
+    model.feed_data({"lq": torch.rand(1, 3, *size)})
+    model.test()
+    assert model.output.shape == (1, 3, *size)
+    assert model.net_g.training
+
+
+def test_validation_options_change_the_result(tmp_path: Path) -> None:
+    model = build(tmp_path)
+    model.feed_data({"lq": torch.rand(1, 3, 32, 40)})
+    outputs = []
+    for options in ({}, {"self_ensemble": True}, {"local_pooling": {"train_size": 16, "base_size": 64}}, {}):
+        model.opt["val"] = options
+        model.test()
+        outputs.append(model.output)
+    assert torch.equal(outputs[0], outputs[3])  # nothing is left behind
+    assert not torch.equal(outputs[0], outputs[1])
+    assert not torch.equal(outputs[0], outputs[2])
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(tmp_path: Path) -> None:
+    model = build(tmp_path)
+    model.feed_data({"lq": torch.full((1, 3, 8, 8), float("nan")), "gt": torch.rand(1, 3, 8, 8)})
+    model.optimize_parameters(7)
+    with pytest.raises(InputError, match="the loss is nan at iteration 7: training diverged"):
+        model.get_current_log()
+
+
+def test_a_failed_save_is_an_error_and_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = build(tmp_path)
+    model.save(0, 3)
+    before = (tmp_path / "net_g_3.pth").read_bytes()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["3.state", "net_g_3.pth"]
+
+    def full(*_: object) -> None:
+        raise RuntimeError("PytorchStreamWriter failed writing file: No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(InputError, match="No space left"):
+        model.save(0, 3)
+    assert (tmp_path / "net_g_3.pth").read_bytes() == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["3.state", "net_g_3.pth"]

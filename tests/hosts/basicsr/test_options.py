@@ -1,0 +1,256 @@
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from mprnet_plugin.errors import InputError
+
+pytest.importorskip("basicsr")
+
+from mprnet_plugin.hosts.basicsr.command_line import (
+    _fix_batch,
+    _fix_devices,
+    _schedule_datasets,
+    apply_override,
+    read_options,
+)
+from mprnet_plugin.hosts.basicsr.option_checks import check_options
+
+OPTIONS: dict[str, Any] = {
+    "name": "run",
+    "model_type": "MPRNetModel",
+    "datasets": {
+        "train": {
+            "type": "PairedRestorationDataset",
+            "dataroot_lq": "in",
+            "dataroot_gt": "out",
+            "gt_size": 32,
+            "batch_size": 4,
+        },
+        "val": {"type": "PairedRestorationDataset", "dataroot_lq": "in", "dataroot_gt": "out"},
+    },
+    "network_g": {"type": "MPRNet", "n_feat": 8, "reduction": 4},
+    "path": {"pretrain_network_g": None},
+    "train": {
+        "total_iter": 6,
+        "optim_g": {"type": "Adam", "lr": 1e-3},
+        "scheduler": {"type": "CosineAnnealingRestartLR", "periods": [6]},
+        "pixel_opt": {"type": "CharbonnierLoss"},
+    },
+    "val": {"val_freq": 3, "metrics": {"psnr": {"type": "calculate_psnr", "crop_border": 0}}},
+    "logger": {"print_freq": 1, "save_checkpoint_freq": 3},
+}
+
+
+@pytest.fixture
+def opt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    monkeypatch.chdir(tmp_path)
+    for name in ("in", "out"):
+        (tmp_path / name).mkdir()
+    return copy.deepcopy(OPTIONS)
+
+
+def test_good_options_pass_and_get_their_defaults(opt: dict[str, Any]) -> None:
+    check_options(opt, "run.yml", is_train=True)
+    assert opt["scale"] == 1
+    assert opt["num_gpu"] == "auto"
+    assert opt["datasets"]["val"]["name"] == "val"
+    assert opt["val"]["save_img"] is False
+    assert opt["manual_seed"] == 0  # the same for every process, and when it resumes
+
+
+def test_numbers_as_people_write_them(opt: dict[str, Any]) -> None:
+    apply_override(opt, "train:total_iter=4e5")
+    apply_override(opt, "name=2024")
+    apply_override(opt, "train:micro_batch_size=2")  # an option that the file does not have yet
+    check_options(opt, "run.yml", is_train=True)
+    assert (opt["train"]["total_iter"], opt["name"], opt["train"]["micro_batch_size"]) == (400000, "2024", 2)
+
+
+def test_sets_of_one_name(opt: dict[str, Any]) -> None:
+    opt["datasets"]["val"]["name"] = "GoPro"
+    opt["datasets"]["val_2"] = dict(opt["datasets"]["val"])
+    with pytest.raises(InputError, match="'GoPro' names several sets"):
+        check_options(opt, "run.yml", is_train=True)
+
+
+def devices(launcher: str, num_gpu: Any) -> Any:
+    opt = {"model_type": "MPRNetModel", "num_gpu": num_gpu}
+    _fix_devices(opt, launcher)
+    return opt["num_gpu"]
+
+
+def test_one_process_uses_one_gpu(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
+    assert [devices("none", wanted) for wanted in ("auto", 1, 0)] == [1, 1, 0]
+    assert "using 1 of 4 GPUs; torchrun --nproc_per_node=4" in capsys.readouterr().err
+    assert devices("pytorch", "auto") == "auto"
+    with pytest.raises(InputError, match="num_gpu: 4 needs as many processes: torchrun --nproc_per_node=4"):
+        devices("none", 4)
+    with pytest.raises(InputError, match="CUDA_VISIBLE_DEVICES"):
+        devices("pytorch", 0)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    assert [devices(launcher, 0) for launcher in ("none", "pytorch")] == [0, 0]
+
+
+def test_no_workers_are_none_to_keep() -> None:
+    train = {"batch_size_per_gpu": 2, "num_worker_per_gpu": 0, "persistent_workers": True}
+    _schedule_datasets({"model_type": "MPRNetModel", "manual_seed": 1, "datasets": {"train": train}})
+    assert train["persistent_workers"] is False
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    {
+        "train:optim_g:type=Adan": "train:optim_g:type: 'Adan' is not known, did you mean 'Adam'",
+        "train:optim_g:lr=fast": "train:optim_g: Adam does not take these values",
+        "network_g:type=MPRNett": "did you mean 'MPRNet'",
+        "network_g:n_feat=eight": "n_feat: 'eight'",
+        "network_g:reduction=99": "reduction=99 must be between",
+        "network_g=MPRNet": "network_g: must be a section with a type",
+        "datasets:train:gt_size=0": "datasets:train: dataset option gt_size: 0 must be a side in pixels",
+        "datasets:train:dataroot_lq=nowhere": "nowhere does not exist",
+        "datasets:train:type=PairedDataset": "'PairedDataset' is not known",
+        "datasets:train={}": "datasets:train: batch_size is missing",
+        "val:metrics:psnr:type=calculate_pnsr": "did you mean 'calculate_psnr'",
+        "val:metrics:psnr={type: calculate_psnr}": "option val:metrics:psnr:crop_border is missing",
+        "train:scheduler:periods=x": "train:scheduler: CosineAnnealingRestartLR does not take these values",
+        "train:pixel_opt={type: CharbonnierLoss, reduction: median}": "median",
+        "train={}": "option train:total_iter is missing",
+        "path:pretrain_network_g=nowhere.pth": "path:pretrain_network_g: nowhere.pth does not exist",
+        "name=../up": "plain folder name",
+        "logger={print_freq: 1}": "option logger:save_checkpoint_freq is missing",
+        "logger:print_freq=0": "logger:print_freq: 0 must be a whole number, at least 1",
+        "val:val_freq=0": "val:val_freq: 0 must be a whole number, at least 1",
+        "val:val_freq=2.5": "val:val_freq: 2.5 must be a whole number",
+        "val:local_pooling={trian_size: 256}": "option val:local_pooling:trian_size is read by nobody",
+        "val:local_pooling={train_size: 100}": "train_size=100 must be a positive multiple of 8",
+        "train:total_iter=many": "train:total_iter: 'many' must be a whole number",
+        "train:micro_batch_size=-1": "train:micro_batch_size: -1 must be a whole number, at least 1",
+        "train:ema_decay=1": "train:ema_decay: 1 must be a number, at least 0 and below 1",
+        "train:precision=bf61": "train:precision: 'bf61' is not known, did you mean 'bf16'",
+        "train:mixup={alhpa: 0.6}": "option train:mixup:alhpa is read by nobody, did you mean 'alpha'",
+        "train:mixup={alpha: 0}": "train:mixup:alpha: 0 must be a number",
+        "train:mixup={start_iter: x}": "train:mixup:start_iter: 'x' must be a whole number",
+        "train:optim_g={type: Adam}": "option train:optim_g:lr is missing",
+        "train:optim_g={type: LBFGS, lr: 1}": "train:optim_g:type: 'LBFGS' is not known",
+        "train:pixel_opt:reduction=none": "none leaves no number to minimise",
+        "train:edge_opt={type: EdgeLoss, reduction: none}": "reduction 'none' is not known: use mean or sum",
+        "train:total_itr=1": "option train:total_itr is read by nobody, did you mean 'total_iter'",
+        "datasets:train:batch_size=0": "datasets:train:batch_size: 0 must be a whole number, at least 1",
+        "manual_seed=x": "manual_seed: 'x' must be a whole number",
+    }.items(),
+)
+def test_bad_values_are_named(opt: dict[str, Any], override: str, message: str) -> None:
+    apply_override(opt, override)
+    with pytest.raises(InputError) as caught:
+        check_options(opt, "run.yml", is_train=True)
+    assert str(caught.value).startswith("run.yml: ")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "hint"),
+    [
+        ("train", "ema_deacy", "ema_decay"),
+        ("val", "save_image", "save_img"),
+        ("logger", "print_frequency", "print_freq"),
+        ("path", "pretrained_network_g", "pretrain_network_g"),
+        ("network_g", "n_feats", "n_feat"),
+    ],
+)
+def test_options_that_nobody_reads_are_errors(opt: dict[str, Any], section: str, key: str, hint: str) -> None:
+    opt[section][key] = 1
+    with pytest.raises(InputError, match=f"option {section}:{key} is read by nobody, did you mean '{hint}'"):
+        check_options(opt, "run.yml", is_train=True)
+
+
+def test_top_level_and_dataset_options_that_nobody_reads(opt: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="option manual_sede is read by nobody, did you mean 'manual_seed'"):
+        check_options({**copy.deepcopy(opt), "manual_sede": 1}, "run.yml", is_train=True)
+    opt["datasets"]["train"]["use_hflip"] = True
+    with pytest.raises(InputError, match="option datasets:train:use_hflip is read by nobody"):
+        check_options(opt, "run.yml", is_train=True)
+
+
+def test_other_models_are_left_alone() -> None:
+    check_options({"model_type": "SRModel", "whatever": 1}, "run.yml", is_train=True)
+
+
+def test_optional_test_sets(opt: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    there = opt["datasets"]["val"]
+    absent = {**there, "dataroot_lq": "nowhere", "optional": True, "name": "HIDE"}
+    opt["datasets"] = {"test_1": {**there, "optional": True}, "test_2": absent}
+    only = {**copy.deepcopy(opt), "datasets": {"test_2": dict(absent)}}
+    check_options(opt, "run.yml", is_train=False)
+    assert list(opt["datasets"]) == ["test_1"]
+    assert "HIDE is left out: nowhere is not there" in capsys.readouterr().err
+    with pytest.raises(InputError, match="none of nowhere exists"):
+        check_options(only, "run.yml", is_train=False)
+    opt["model_type"] = "SRModel"  # whose options nobody lists
+    with pytest.raises(InputError, match="has no 'suffx' there"):
+        apply_override(opt, "val:suffx=1")
+
+
+def test_force_yml_is_data(opt: dict[str, Any]) -> None:
+    apply_override(opt, "train:optim_g:lr=1e-4")
+    apply_override(opt, "train:scheduler:periods=[1, 2]")
+    apply_override(opt, "path:pretrain_network_g=~")
+    assert opt["train"]["optim_g"]["lr"] == 1e-4
+    assert opt["train"]["scheduler"]["periods"] == [1, 2]
+    assert opt["path"]["pretrain_network_g"] is None
+    for override, message in {
+        "trian:total_iter=1": "has no section 'trian' there",
+        "name:x=1": "has no section 'name' there",
+        "train": "must be KEY=VALUE",
+        "name=[": "not valid YAML",
+    }.items():
+        with pytest.raises(InputError, match=message):
+            apply_override(opt, override)
+
+
+def test_files_are_plain_data(tmp_path: Path) -> None:
+    path = tmp_path / "run.yml"
+    path.write_text("lr: 1e-6\nbig: !!float 2e5\nnone: ~\n")
+    assert read_options(str(path)) == {"lr": 1e-6, "big": 2e5, "none": None}
+    for content, message in {
+        "a: [": "not valid YAML",
+        "- 1": "must hold sections",
+        "a: !!python/name:os.system": "not valid YAML",
+    }.items():
+        path.write_text(content)
+        with pytest.raises(InputError, match=message):
+            read_options(str(path))
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match="not a text file"):
+        read_options(str(path))
+
+
+def test_the_batch_is_stated_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def batch(total: int, processes: int) -> int:
+        monkeypatch.setenv("WORLD_SIZE", str(processes))
+        opt = {"num_gpu": 0, "datasets": {"train": {"batch_size": total}}}
+        _fix_batch(opt, "pytorch")
+        return opt["datasets"]["train"]["batch_size_per_gpu"]  # type: ignore[index, return-value]
+
+    assert [batch(16, n) for n in (1, 2, 8)] == [16, 8, 2]
+    with pytest.raises(InputError, match=r"batch_size 16 must be a multiple of the 3 processes: use 15 or 18"):
+        batch(16, 3)
+
+
+@pytest.mark.parametrize("path", sorted((Path(__file__).parents[2] / "options").glob("*.yml")), ids=lambda p: p.stem)
+def test_the_options_that_we_ship_are_valid(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    opt = read_options(str(path))
+    roots = [section.get(key) for section in opt["datasets"].values() for key in ("dataroot_lq", "dataroot_gt")]
+    for root in [*roots, opt.get("path", {}).get("pretrain_network_g")]:
+        if root:
+            Path(root).parent.mkdir(parents=True, exist_ok=True)
+            Path(root).touch()
+    check_options(opt, path.name, is_train="train" in opt)
+    assert yaml.safe_dump(opt)

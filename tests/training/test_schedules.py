@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.optim.lr_scheduler import CosineAnnealingLR
+
+from mprnet_plugin.errors import InputError
+from mprnet_plugin.training.schedules import WarmupCosineLR, learning_rate
+from tests.helpers import VECTORS
+
+RECIPES = {"deblurring": (3000, 2997), "denoising": (80, 117), "deraining": (250, 247)}
+"""Task: epochs of training, epochs of the cosine."""
+TOLERANCE = 5e-4
+
+
+def optimizer(*rates: float) -> torch.optim.Optimizer:
+    groups = [{"params": [torch.zeros(1, requires_grad=True)], "lr": rate} for rate in rates or (2e-4,)]
+    return torch.optim.Adam(groups, lr=1)
+
+
+def scheduler(opt: torch.optim.Optimizer, **changes: Any) -> WarmupCosineLR:
+    options = {"warmup_epochs": 3, "cosine_epochs": 7, "eta_min": 1e-6, "iters_per_epoch": 4}
+    return WarmupCosineLR(opt, **(options | changes))
+
+
+def run(opt: torch.optim.Optimizer, schedule: WarmupCosineLR, first: int, last: int) -> list[float]:
+    """Step as the host does: before each iteration but the first."""
+    rates = []
+    for iteration in range(first, last + 1):
+        if iteration > 1:
+            opt.step()
+            schedule.step()
+        rates.append(opt.param_groups[0]["lr"])
+    return rates
+
+
+@pytest.mark.parametrize("task", RECIPES)
+def test_every_epoch_of_the_recipe(task: str) -> None:
+    epochs, cosine = RECIPES[task]
+    with np.load(VECTORS / "lr_per_epoch.npz") as vectors:
+        expected = vectors[task]
+    assert len(expected) == epochs
+    closed = [learning_rate(epoch, 2e-4, 3, cosine, 1e-6) for epoch in range(epochs)]
+    assert np.abs(np.array(closed) / expected - 1).max() < TOLERANCE
+    opt = optimizer()
+    rates = run(opt, scheduler(opt, cosine_epochs=cosine, iters_per_epoch=2), 1, 2 * epochs)
+    np.testing.assert_array_equal(np.array(rates).reshape(epochs, 2), np.array(closed)[:, None].repeat(2, 1))
+
+
+def test_cosine_is_torchs() -> None:
+    opt, reference = optimizer(), optimizer()
+    ours = run(opt, scheduler(opt, warmup_epochs=0, iters_per_epoch=1), 1, 8)
+    theirs = CosineAnnealingLR(reference, 7, 1e-6)
+    for rate in ours:
+        assert rate == pytest.approx(theirs.get_last_lr()[0], rel=1e-12)
+        reference.step()
+        theirs.step()
+
+
+def test_smooth_form_passes_through_the_epochs_and_never_jumps() -> None:
+    opt, other = optimizer(), optimizer()
+    stepped = run(opt, scheduler(opt, iters_per_epoch=50), 1, 500)
+    smooth = run(other, scheduler(other, iters_per_epoch=50, per_epoch=False), 1, 500)
+    np.testing.assert_allclose(smooth[::50], stepped[::50], rtol=1e-12)
+    assert np.abs(np.diff(smooth)).max() < 2e-4 / 100
+    assert len(set(stepped)) == 9  # the third epoch's and the fourth's are equal
+    assert len(set(smooth)) > 400
+
+
+def test_stays_at_the_end() -> None:
+    assert learning_rate(10, 2e-4, 3, 7, 1e-6) == 1e-6
+    assert learning_rate(1000, 2e-4, 3, 7, 1e-6) == 1e-6
+
+
+@pytest.mark.parametrize("per_epoch", [True, False])
+@pytest.mark.parametrize("stop", [1, 5, 13])
+def test_resumed_run_goes_on_exactly(per_epoch: bool, stop: int) -> None:
+    opt = optimizer()
+    whole = run(opt, scheduler(opt, per_epoch=per_epoch), 1, 40)
+    first = optimizer()
+    schedule = scheduler(first, per_epoch=per_epoch)
+    rates = run(first, schedule, 1, stop)
+    second = optimizer()
+    resumed = scheduler(second, per_epoch=per_epoch)
+    second.load_state_dict(first.state_dict())
+    resumed.load_state_dict(schedule.state_dict())
+    assert rates + run(second, resumed, stop + 1, 40) == whole
+
+
+def test_groups_keep_their_own_rates() -> None:
+    opt = optimizer(2e-4, 1e-3)
+    schedule = scheduler(opt)
+    assert schedule.get_last_lr() == [pytest.approx(2e-4 / 3), pytest.approx(1e-3 / 3)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"warmup_epochs": -1}, "warmup_epochs=-1 must be a whole number of at least 0"),
+        ({"cosine_epochs": 0}, "cosine_epochs=0 must be a whole number of at least 1"),
+        ({"iters_per_epoch": 1.5}, "iters_per_epoch=1.5 must be"),
+        ({"eta_min": "1e-6"}, "eta_min='1e-6' must be a number"),
+        ({"eta_min": float("nan")}, "eta_min=nan must be a number"),
+    ],
+)
+def test_numbers_out_of_range(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        scheduler(optimizer(), **changes)
