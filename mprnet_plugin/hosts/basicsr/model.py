@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from basicsr.losses import build_loss
-from basicsr.models import lr_scheduler as host_schedulers
 from basicsr.models.sr_model import SRModel
 from basicsr.utils import get_root_logger
 from torch import Tensor, nn
@@ -20,26 +19,16 @@ from mprnet_plugin.archs.local_pooling import MPRNetLocal, local_pooling
 from mprnet_plugin.errors import InputError
 from mprnet_plugin.files import whole_file
 from mprnet_plugin.hosts.basicsr.metrics import scoring_of
+from mprnet_plugin.hosts.basicsr.parts import optimizers, schedulers
 from mprnet_plugin.metrics.protocols import Scores
 from mprnet_plugin.training import grids, tables
 from mprnet_plugin.training import validation as val
 from mprnet_plugin.training.options import TrainOptions, ValOptions
-from mprnet_plugin.training.schedules import WarmupCosineLR
 from mprnet_plugin.training.step import TrainingStep, check_finite
 from mprnet_plugin.weights.checkpoint import load_into, load_state_dict
 
 HOST_KEYS = ("params", "params_ema")
 """Entries of a checkpoint that the host asks for of its own accord."""
-
-
-def schedulers() -> dict[str, type]:
-    """Return the learning rate schedulers by the name that YAML gives them: the host's and ours."""
-    return {
-        "MultiStepLR": host_schedulers.MultiStepRestartLR,
-        "MultiStepRestartLR": host_schedulers.MultiStepRestartLR,
-        "CosineAnnealingRestartLR": host_schedulers.CosineAnnealingRestartLR,
-        "WarmupCosineLR": WarmupCosineLR,
-    }
 
 
 class MPRNetModel(SRModel):  # type: ignore[misc]
@@ -98,11 +87,11 @@ class MPRNetModel(SRModel):  # type: ignore[misc]
 
     def get_optimizer(self, optim_type: str, params: Any, lr: float, **kwargs: Any) -> torch.optim.Optimizer:
         """Return an optimiser of ``torch.optim`` by name, where the host knows Adam only."""
-        optimizer: torch.optim.Optimizer = getattr(torch.optim, optim_type)(params, lr=lr, **kwargs)
+        optimizer: torch.optim.Optimizer = optimizers()[optim_type](params, lr=lr, **kwargs)
         return optimizer
 
     def setup_schedulers(self) -> None:
-        """Set up one of :func:`schedulers` for each optimiser."""
+        """Set up a schedule for each optimiser."""
         options = dict(self.opt["train"]["scheduler"])
         build = schedulers()[options.pop("type")]
         self.schedulers = [build(optimizer, **options) for optimizer in self.optimizers]
