@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from mprnet_plugin.typed_options import Number, Options, WholeNumber
+from mprnet_plugin.typed_options import Number, Options
 
 __all__ = ["ScheduleOptions", "WarmupCosineLR", "learning_rate"]
 
@@ -42,12 +42,12 @@ def learning_rate(epoch: float, base_lr: float, warmup_epochs: int, cosine_epoch
 class ScheduleOptions(Options):
     """The recipes' learning rate: a linear warm-up, then a cosine from the optimiser's ``lr`` to ``eta_min``."""
 
-    warmup_epochs: Annotated[WholeNumber, Field(ge=0, le=10**9)] = Field(description="epochs of warm-up")
-    cosine_epochs: Annotated[WholeNumber, Field(ge=1, le=10**9)] = Field(
+    warmup_epochs: Annotated[int, Field(ge=0, le=10**9)] = Field(description="epochs of warm-up")
+    cosine_epochs: Annotated[int, Field(ge=1, le=10**9)] = Field(
         description="epochs of the cosine; training may end before it does"
     )
     eta_min: Annotated[Number, Field(ge=0)] = Field(description="the rate at the end of the cosine")
-    iters_per_epoch: Annotated[WholeNumber, Field(ge=1, le=10**12)] = Field(description="optimiser steps in an epoch")
+    iters_per_epoch: Annotated[int, Field(ge=1, le=10**12)] = Field(description="optimiser steps in an epoch")
     per_epoch: bool = Field(True, description="constant within an epoch, as published; false: changes with every step")
 
 

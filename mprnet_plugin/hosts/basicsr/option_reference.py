@@ -12,8 +12,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic import create_model
-
 from mprnet_plugin.archs.config import MPRNetConfig
 from mprnet_plugin.archs.local_pooling import MPRNetLocal
 from mprnet_plugin.archs.mprnet_arch import MPRNet
@@ -40,6 +38,10 @@ from mprnet_plugin.typed_options import Options, expected
 __all__ = ["SECTIONS", "explain", "reference", "schema"]
 
 DATASETS = (PairedRestorationDataset, SIDDBlocksDataset, DNDDataset)
+
+
+class LocalNetworkOptions(LocalPoolingOptions, MPRNetConfig):
+    """MPRNet with local pooling from the start."""
 
 
 class Section(NamedTuple):
@@ -70,8 +72,8 @@ HEAD = """\
 
 Generated from the typed sections of the code; edit those, then run
 `python -m mprnet_plugin.hosts.basicsr.option_reference .` in the source folder. An option that nobody reads is an error
-that names the nearest known one. `mprnet-options --explain train:mixup` prints a section of this page. A whole number may
-be written as `4e5`.
+that names the nearest known one. `mprnet-options --explain train:mixup` prints a section of this page. A whole number
+may be written as `4e5`.
 
 What a section names by `type`, a loss, an optimiser of `torch.optim`, a schedule or a metric of the host, takes that
 part's own arguments; they are checked against its signature before the run creates anything.
@@ -158,9 +160,8 @@ def schema() -> dict[str, Any]:
         for dataset in DATASETS:
             section = dataset_options(dataset, training)
             _define(definitions, f"{dataset.__name__} ({kind})", dataset.__name__, section)
-    local = create_model("MPRNetLocal", __base__=(LocalPoolingOptions, MPRNetConfig))
     _define(definitions, "MPRNet", MPRNet.__name__, MPRNetConfig)
-    _define(definitions, "MPRNetLocal", MPRNetLocal.__name__, local)
+    _define(definitions, "MPRNetLocal", MPRNetLocal.__name__, LocalNetworkOptions)
     properties = result["properties"]
     properties["network_g"] = _chosen_by_type(["MPRNet", "MPRNetLocal"], [MPRNet, MPRNetLocal])
     properties["datasets"] = {

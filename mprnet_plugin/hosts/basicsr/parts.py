@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 
 import torch
 from basicsr.models import lr_scheduler
@@ -15,7 +16,7 @@ _NO_STEP = {"LBFGS", "Optimizer", "SparseAdam"}
 """Those that need more than dense gradients to step, and the class that all derive from."""
 
 
-def optimizers() -> dict[str, type[torch.optim.Optimizer]]:
+def optimizers() -> dict[str, Callable[..., torch.optim.Optimizer]]:
     """Return the optimisers of ``torch.optim`` that take a step from gradients alone."""
     return {
         name: found

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from mprnet_plugin.training.options import Positive, TrainOptions, ValOptions
-from mprnet_plugin.typed_options import Component, Number, Options, Text, WholeNumber
+from mprnet_plugin.typed_options import Component, Number, Options, Text
 
 __all__ = [
     "MODEL_TYPE",
@@ -89,23 +89,19 @@ class LoaderOptions(Options):
     pin_memory: bool = Field(False, description="faster copies to a GPU")
     persistent_workers: bool = Field(False, description="keep loading processes between epochs")
     prefetch_mode: Literal["cpu", "cuda"] | None = Field(None, description="the host's prefetcher")
-    num_prefetch_queue: Annotated[WholeNumber, Field(ge=1, le=1024)] = Field(
-        1, description="batches of prefetch_mode cpu"
-    )
+    num_prefetch_queue: Annotated[int, Field(ge=1, le=1024)] = Field(1, description="batches of prefetch_mode cpu")
 
 
 class TrainingSetOptions(LoaderOptions):
     """A training set."""
 
-    batch_size: Annotated[WholeNumber, Field(ge=1, le=65536)] | None = Field(
+    batch_size: Annotated[int, Field(ge=1, le=65536)] | None = Field(
         None, description="samples of one optimiser step, over all processes"
     )
-    batch_size_per_gpu: Annotated[WholeNumber, Field(ge=1, le=65536)] | None = Field(
+    batch_size_per_gpu: Annotated[int, Field(ge=1, le=65536)] | None = Field(
         None, description="samples of one process instead, as the host has it"
     )
-    num_worker_per_gpu: Annotated[WholeNumber, Field(ge=0, le=1024)] = Field(
-        0, description="loading processes; 0: none"
-    )
+    num_worker_per_gpu: Annotated[int, Field(ge=0, le=1024)] = Field(0, description="loading processes; 0: none")
     dataset_enlarge_ratio: Annotated[Number, Field(gt=0, le=1e6)] = Field(
         1, description="how often an epoch repeats the set"
     )
@@ -129,12 +125,10 @@ class RunOptions(Options):
     name: FolderName = Field(description="of the run: experiments/NAME, results/NAME")
     model_type: Literal["MPRNetModel"] = Field(description="our model")
     scale: Literal[1] = Field(1, description="images keep their size")
-    num_gpu: Literal["auto"] | Annotated[WholeNumber, Field(ge=0, le=1024)] = Field(
+    num_gpu: Literal["auto"] | Annotated[int, Field(ge=0, le=1024)] = Field(
         "auto", description="GPUs of this process, one at most; 0: stay on the CPU"
     )
-    manual_seed: Annotated[WholeNumber, Field(ge=0, lt=2**32 - 65536)] = Field(
-        0, description="of everything that is drawn"
-    )
+    manual_seed: Annotated[int, Field(ge=0, lt=2**32 - 65536)] = Field(0, description="of everything that is drawn")
     datasets: dict[str, dict[str, Any]] = Field(description="train, val, val_2, test_1 and so on, each a set's section")
     network_g: Component = Field(description="the network with its arguments")
     path: PathOptions = Field(PathOptions(), description="files to start from")
