@@ -135,8 +135,8 @@ class PairedRestorationDataset(Dataset[Sample]):
             "lq": self._tensor(lq, key),
             "gt": self._tensor(gt, key),
             "key": key,
-            "lq_path": self.lq.where(key),
-            "gt_path": self.gt.where(key),
+            "lq_path": self.lq.path(key),
+            "gt_path": self.gt.path(key),
         }
 
     def _rng(self, item: Draw | int) -> np.random.Generator:

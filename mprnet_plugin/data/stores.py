@@ -48,6 +48,9 @@ class ImageStore(Protocol):
     def read(self, key: str) -> DecodedImage:
         """Return (H, W, 3), RGB, uint8 or uint16; possibly read-only, so copy before writing to it."""
 
+    def path(self, key: str) -> str:
+        """Return a path whose last part, without suffix, is the image's name, for samples."""
+
     def where(self, key: str) -> str:
         """Return what to call the image in a message."""
 
@@ -90,6 +93,10 @@ class FolderStore:
         except OSError as error:
             raise InputError(f"{self.where(key)} cannot be read: {error.strerror}; check the file") from error
         return decode_rgb(data, self.where(key))
+
+    def path(self, key: str) -> str:
+        """Return the file's path, for samples."""
+        return self.where(key)
 
     def where(self, key: str) -> str:
         """Return the file's path."""
@@ -221,6 +228,10 @@ class LmdbStore:
             return pixels.astype(np.uint16)
         self._views[key] = pixels
         return pixels
+
+    def path(self, key: str) -> str:
+        """Return a path for samples; nothing is there, but its last part names the image, as the host expects."""
+        return str(self.root / key)
 
     def where(self, key: str) -> str:
         """Return the database and the key."""

@@ -48,6 +48,10 @@ Outputs go to the working folder: experiments/NAME and tb_logger/NAME (train), r
 """
 
 
+_LARGEST = 100_000
+"""Values of an options file."""
+
+
 class _Loader(yaml.SafeLoader):
     """YAML without object construction, and with 1e-6 read as a number, as YAML 1.2 does."""
 
@@ -134,9 +138,25 @@ def read_options(path: str) -> Opt:
         opt = yaml.load(text, Loader=_Loader)  # noqa: S506  (a SafeLoader)
     except yaml.YAMLError as error:
         raise InputError(f"options file {path} is not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(opt, dict):
+    except Exception as error:  # PyYAML raises nearly anything for 2024-13-45, 10,000 digits, thousands of brackets
+        reason = " ".join(str(error).partition("\n")[0].split()) or type(error).__name__
+        raise InputError(f"options file {path} has a value that cannot be read: {reason}") from error
+    if not isinstance(opt, dict) or not all(isinstance(key, str) for key in opt):
         raise InputError(f"options file {path} must hold sections such as name, datasets and train")
+    if _extent(opt, {}) > _LARGEST:
+        raise InputError(f"options file {path} holds itself, or more than {_LARGEST} values: write out what is meant")
     return opt
+
+
+def _extent(value: object, known: dict[int, int]) -> int:
+    """Count the values of nested data as if it were written out: anchors can make much of a few bytes."""
+    if not isinstance(value, (dict, list)):
+        return 1
+    if id(value) not in known:
+        known[id(value)] = _LARGEST + 1  # found again while it is counted, it holds itself
+        inner = value.values() if isinstance(value, dict) else value
+        known[id(value)] = 1 + sum(_extent(one, known) for one in inner)
+    return known[id(value)]
 
 
 def apply_override(opt: Opt, override: str) -> None:
@@ -164,7 +184,7 @@ def apply_override(opt: Opt, override: str) -> None:
         raise InputError(f"--force_yml {override!r}: the options file has no {last!r} there, {nearest(last, section)}")
     try:
         section[last] = yaml.load(value, Loader=_Loader)  # noqa: S506  (a SafeLoader)
-    except yaml.YAMLError as error:
+    except Exception as error:  # as above
         raise InputError(f"--force_yml {override!r}: the value is not valid YAML") from error
 
 

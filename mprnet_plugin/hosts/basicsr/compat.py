@@ -69,6 +69,22 @@ def outputs_to_working_folder() -> None:
     warnings.filterwarnings("ignore", message=r"'basicsr\.\w+' found in sys\.modules", category=RuntimeWarning)
 
 
+def other_runners_too() -> None:
+    """Packages on top of the host, such as Real-ESRGAN, take the folder above their own runner in the same way."""
+    for runner, name in (("basicsr.train", "train_pipeline"), ("basicsr.test", "test_pipeline")):
+        module = sys.modules.get(runner)
+        if module is not None:
+            _replace(name, module, _outside_of_libraries(getattr(module, name)))
+
+
+def _outside_of_libraries(pipeline: Callable[[str], None]) -> Callable[[str], None]:
+    @functools.wraps(pipeline)
+    def run(root_path: str) -> None:
+        pipeline(str(Path.cwd()) if Path(root_path).resolve() in _library_folders() else root_path)
+
+    return run
+
+
 def _library_folders() -> set[Path]:
     paths = {sysconfig.get_path(name) for name in ("purelib", "platlib")}
     paths.update(path for path in sys.path if Path(path).name in ("site-packages", "dist-packages"))
@@ -225,6 +241,7 @@ def _replace(name: str, home: Any, new: Any) -> None:
 
 MENDS: tuple[Callable[[], None], ...] = (
     outputs_to_working_folder,
+    other_runners_too,
     resume_anywhere,
     launch_anywhere,
     distribute_on_cpu,

@@ -55,8 +55,7 @@ def scoring_of(dataset: Mapping[str, Any], val: ValOptions) -> Scoring:
         sections = {name: one.model_dump() for name, one in val.metrics.items()}
     lower = frozenset(name for name, one in sections.items() if one.get("better") == "lower")
     if not dataset.get("protocol"):
-        metrics = {name: _by_the_host(section) for name, section in sections.items()}
-        return Scoring(metrics, val.round_to_uint8 is not False, lower_is_better=lower)
+        return _scoring(sections, val.round_to_uint8 is not False, "", lower)
     protocol = find_protocol(dataset["protocol"])
     if val.round_to_uint8 not in (None, protocol.rounded):
         raise InputError(
@@ -71,8 +70,18 @@ def scoring_of(dataset: Mapping[str, Any], val: ValOptions) -> Scoring:
                 "metric out, or the protocol"
             )
     sections = {**{name: {"type": kind} for name, kind in own.items()}, **sections}
+    return _scoring(sections, protocol.rounded, protocol.name, lower)
+
+
+def _scoring(sections: Mapping[str, Any], rounded: bool, protocol: str, lower: frozenset[str]) -> Scoring:
+    for name, section in sections.items():
+        if not rounded and section["type"] not in METRICS:
+            raise InputError(
+                f"metric {name} is {section['type']}, which takes 8-bit pictures, but floats are scored: use one of "
+                f"{', '.join(METRICS)}, or leave out what asks for floats"
+            )
     metrics = {name: _by_the_host(section) for name, section in sections.items()}
-    return Scoring(metrics, protocol.rounded, protocol.name, lower)
+    return Scoring(metrics, rounded, protocol, lower)
 
 
 def _by_the_host(section: Mapping[str, Any]) -> Callable[[BGRPicture, BGRPicture], float]:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from basicsr.utils import registry
 
-from mprnet_plugin.archs.local_pooling import use_local_pooling
+from mprnet_plugin.archs.local_pooling import MPRNetLocal, use_local_pooling
 from mprnet_plugin.archs.mprnet_arch import SIZE_MULTIPLE, MPRNet
 from mprnet_plugin.errors import InputError, nearest
 from mprnet_plugin.hosts.basicsr.metrics import scoring_of
@@ -29,6 +29,14 @@ __all__ = ["absent_sets", "check_model_type", "check_options"]
 ROOTS = ("dataroot_lq", "dataroot_gt")
 
 
+def _there(path: object) -> bool:
+    """Tell whether a path of an option exists; one that the system cannot even look up does not."""
+    try:
+        return Path(str(path)).expanduser().exists()
+    except (OSError, ValueError, RuntimeError):  # too long, a NUL, ~nosuchuser
+        return False
+
+
 def check_model_type(opt: Mapping[str, Any], source: str) -> None:
     """Check that the options name a model; which options other models than ours read, nobody knows.
 
@@ -39,6 +47,23 @@ def check_model_type(opt: Mapping[str, Any], source: str) -> None:
     if not isinstance(name, str) or (name not in known and f"{name}_basicsr" not in known):
         hint = nearest(str(name)[:80], known.keys()) if name is not None else f"write model_type: {MODEL_TYPE}"
         raise InputError(f"{source}: model_type: {shorten(name)} is not known, {hint}")
+    if known.get(name).__module__.startswith("basicsr."):
+        _check_stock_model(opt, f"{source}: model_type: {name}")
+
+
+def _check_stock_model(opt: Mapping[str, Any], where: str) -> None:
+    """Say early what the host's own models cannot do with our parts."""
+    network, datasets = opt.get("network_g"), opt.get("datasets")
+    if isinstance(network, dict) and network.get("type") in (MPRNet.__name__, MPRNetLocal.__name__):
+        raise InputError(
+            f"{where} takes one image from the network, {network['type']} gives those of its stages: write "
+            f"model_type: {MODEL_TYPE}"
+        )
+    for phase, section in datasets.items() if isinstance(datasets, dict) else ():
+        if isinstance(section, dict) and section.get("dtype") == "uint8":
+            raise InputError(
+                f"{where} takes floats: write datasets:{phase}:dtype: float32, or model_type: {MODEL_TYPE}"
+            )
 
 
 def check_options(opt: Mapping[str, Any], source: str, is_train: bool) -> None:
@@ -74,8 +99,8 @@ def _check(opt: Mapping[str, Any], is_train: bool) -> None:
     _check_datasets(options, val, net, is_train)
     for key in ("pretrain_network_g", "resume_state"):
         path = getattr(options.path, key)
-        if path and not Path(path).expanduser().is_file():
-            raise InputError(f"path:{key}: {path} does not exist in {Path.cwd()}; correct the path")
+        if path and not _there(path):
+            raise InputError(f"path:{key}: {shorten(path)} does not exist in {Path.cwd()}; correct the path")
     if is_train and options.train is not None:
         _check_train(options.train)
 
@@ -97,8 +122,7 @@ def absent_sets(datasets: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return [
         phase
         for phase, section in datasets.items()
-        if section.get("optional") is True
-        and not all(Path(str(section[key])).expanduser().exists() for key in ROOTS if key in section)
+        if section.get("optional") is True and not all(_there(section[key]) for key in ROOTS if key in section)
     ]
 
 
@@ -154,8 +178,8 @@ def _check_dataset(section: Mapping[str, Any], where: str, kind: str, val: ValOp
     elif isinstance(net, MPRNet) and isinstance(section.get("gt_size"), int) and section["gt_size"] % SIZE_MULTIPLE:
         raise InputError(f"{where}:gt_size: {section['gt_size']} must be a multiple of {SIZE_MULTIPLE} for MPRNet")
     for key in ROOTS:
-        if section.get(key) and not Path(section[key]).expanduser().exists():
-            raise InputError(f"{where}:{key}: {section[key]} does not exist in {Path.cwd()}; correct the path")
+        if section.get(key) and not _there(section[key]):
+            raise InputError(f"{where}:{key}: {shorten(section[key])} does not exist in {Path.cwd()}; correct the path")
 
 
 def _check_metric(metric: Component, where: str) -> None:
@@ -253,6 +277,7 @@ def _arguments(call: Callable[..., Any], skip: Iterable[str]) -> dict[str, inspe
 def _lookup(name: object, known: Any, where: str) -> Any:
     if name is None:
         raise InputError(f"{where}:type is missing")
-    if not isinstance(name, str) or name not in known:
+    # The host registers some of its own parts with a suffix, and finds them without.
+    if not isinstance(name, str) or (name not in known and f"{name}_basicsr" not in known):
         raise InputError(f"{where}:type: {shorten(name)} is not known, {nearest(str(name)[:80], known.keys())}")
     return known[name] if isinstance(known, dict) else known.get(name)
