@@ -202,13 +202,7 @@ def test_one_name_one_run_and_ranks_end_with_their_launcher(folder: Path) -> Non
     second = run(folder, *TRAIN)
     assert second.returncode == 2
     assert "belongs to a training that is running (process" in last_line(second)
-    ranks = [
-        int(entry.name)
-        for entry in Path("/proc").iterdir()
-        if entry.name.isdecimal()
-        and _parent(int(entry.name)) == process.pid
-        and b"basicsr.train" in _command(int(entry.name))
-    ]
+    ranks = ranks_of(process)
     assert len(ranks) == 2
     process.kill()
     process.wait()
@@ -220,6 +214,12 @@ def test_one_name_one_run_and_ranks_end_with_their_launcher(folder: Path) -> Non
     assert "beyond train:total_iter 1" in last_line(
         run(folder, *TRAIN, "--auto_resume", "--force_yml", "train:total_iter=1")
     )
+
+
+def ranks_of(launcher: subprocess.Popen[str]) -> list[int]:
+    """Return the processes that a launcher has started, in the order of their numbers."""
+    numbers = sorted(int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal())
+    return [pid for pid in numbers if _parent(pid) == launcher.pid and b"basicsr.train" in _command(pid)]
 
 
 def _parent(pid: int) -> int:

@@ -16,6 +16,8 @@ TIMEOUT = "MPRNET_PLUGIN_TIMEOUT"
 TIMEOUT_SECONDS = 1800
 """How long processes wait for one that does not answer, before the run ends with an error; torch's own is 600."""
 
+_LOST = ("timed out", "timeout", "connection closed by peer", "connection reset by peer", "connection refused")
+"""What torch.distributed says when a process is gone."""
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 
 __all__ = ["check_launcher", "count_processes", "init_dist", "report_input_errors"]
@@ -129,6 +131,13 @@ def report_input_errors(is_train: bool) -> None:
             again = "; then add --auto_resume to continue" if is_train else ""
             sys.stderr.write(f"error: {error.filename or 'a file'}: {error.strerror}: make room or rights{again}\n")
             raise SystemExit(2)
+        if isinstance(error, RuntimeError) and any(word in str(error).lower() for word in _LOST):
+            seconds = os.environ.get(TIMEOUT, str(TIMEOUT_SECONDS))
+            sys.stderr.write(
+                f"error: another process of this run ended, or did not answer for {seconds} s ({TIMEOUT}): look at its "
+                "output above, then start again with --auto_resume\n"
+            )
+            os._exit(1)  # the process group's threads would wait for the others once more
         if issubclass(kind, KeyboardInterrupt):
             hint = "; add --auto_resume to continue from the newest checkpoint" if is_train else ""
             sys.stderr.write(f"\ninterrupted{hint}\n")
