@@ -133,18 +133,13 @@ def torch_bombs() -> Iterator[Named]:
 def pickle_bombs() -> Iterator[Named]:
     """Yield steps that take all time or memory, each for both of the formats that are pickles."""
     deep_tuple = b"".join(b"q" + bytes([n]) + b"h" + bytes([n]) + b"\x86" for n in range(120))
-    deep_dict = b"".join(
-        b"q" + bytes([n]) + b"0}" + text("a") + b"h%cs" % n + text("b") + b"h%cs" % n for n in range(60)
-    )
+    pair = b"(" + text("a") + b"h%c" + text("b") + b"h%c" + b"u"
+    doubled = b"q\0" + b"".join(b"}q%c" % n + pair % (n - 1, n - 1) for n in range(1, 120))
     lists = b"".join(b"q" + bytes([n]) + b"]h%ca" % n + b"h%ca" % n for n in range(120))
     sums = b"".join(b"\x8a\x10" + (n * ((1 << 61) - 1)).to_bytes(16, "little") + b"N" for n in range(60_000))
     programs = {
         "tuple_key": b"}()" + deep_tuple + b"Ns.",
-        "dicts": b"}" + deep_dict.replace(b"0}", b"}") + b".",
-        "nested_dicts": b"}"
-        + text("params")
-        + b"}"
-        + b"".join(b"q%c}" % n + (text("a") + b"h%cs" % n) * 2 for n in range(99)),
+        "nested_dicts": b"}" + doubled + b".",
         "lists": b"}" + text("a") + b"]" + lists + b"s.",
         "same_hashes": b"}(" + sums + b"u.",
         "long4": b"}" + text("a") + b"\x8b\xff\xff\xff\x7f" + bytes(99),
