@@ -45,6 +45,7 @@ def run_command(main: Callable[[], int]) -> NoReturn:
     a status of 0 a 1.
     """
     prepare_streams()
+    reason = None
     try:
         status = main()
     except InputError as error:
@@ -57,10 +58,14 @@ def run_command(main: Callable[[], int]) -> NoReturn:
     except BrokenPipeError:
         status = READER_LEFT
     except OSError as error:
-        status = _failed(f"{error.filename or 'a file'}: {error.strerror or error}; check the path and its permissions")
+        reason = error.strerror or str(error)
+        if error.filename is not None:  # without one, it is a stream that could not be written
+            status, reason = _failed(f"{error.filename}: {reason}; check the path and its permissions"), None
+        else:
+            status = 1
     except MemoryError:
         status = _failed("out of memory; give less at once, or use a machine that has more")
-    reason = flush_stdout()
+    reason = flush_stdout() or reason
     if reason is not None:
         say(f"error: standard output could not be written ({reason})")
         status = status or 1

@@ -39,9 +39,11 @@ def prepare_streams() -> None:
 
 def say(text: str) -> None:
     """Write a line to stderr, or nothing where that is full or gone: there is no other place to say so."""
-    with suppress(OSError):
+    try:
         sys.stderr.write(f"{text}\n")
         sys.stderr.flush()
+    except OSError:
+        _discard(sys.stderr)
 
 
 def flush_stdout() -> str | None:

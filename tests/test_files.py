@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from mprnet_plugin import files
 from mprnet_plugin.errors import InputError
 from mprnet_plugin.files import open_regular, read_regular, whole_file
 
@@ -49,7 +48,7 @@ def test_names_cannot_be_foreseen_and_links_are_not_followed(tmp_path: Path) -> 
 
 def test_a_name_that_is_there_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / ".mprnet-00.txt").symlink_to(tmp_path / "victim")
-    monkeypatch.setattr(files.secrets, "token_hex", lambda size: "00")
+    monkeypatch.setattr("secrets.token_hex", lambda size: "00")
     with pytest.raises(InputError, match="File exists"), whole_file(tmp_path / "a.txt"):
         pass
     assert names(tmp_path) == [".mprnet-00.txt"]

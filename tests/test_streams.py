@@ -1,4 +1,4 @@
-"""Commands in processes whose streams or surroundings lack something: the work is done, or one line says what is not."""
+"""Commands in processes whose surroundings lack something: the work is done, or one line says what is missing."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ def folder(tmp_path: Path) -> Path:
 
 def shell(folder: Path, line: str, **changes: str | None) -> subprocess.CompletedProcess[str]:
     environment: dict[str, str] = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment.pop("PYTHONUNBUFFERED", None)
     for name, value in changes.items():
         environment.pop(name, None)
         environment.update({} if value is None else {name: value})
@@ -75,6 +76,11 @@ def test_streams(streams: str, status: int, stderr: str, folder: Path) -> None:
 def test_status_of_a_failure_that_cannot_be_told(streams: str, folder: Path) -> None:
     assert shell(folder, f"{WITH_WEIGHTS} --input_image none.png {streams}").returncode == 2
     assert shell(folder, f"{WITH_WEIGHTS} --no_such_option {streams}").returncode == 2
+
+
+def test_a_full_disk_without_buffer(folder: Path) -> None:
+    done = shell(folder, f"{WITH_WEIGHTS} --input_image a.png >/dev/full", PYTHONUNBUFFERED="1")
+    assert (done.returncode, done.stderr.count("\n"), results(folder)) == (1, 1, ["a_restoration.png"])
 
 
 def test_help_to_a_full_disk(folder: Path) -> None:

@@ -143,7 +143,7 @@ def bombs() -> Iterator[Named]:
 def foreign() -> Iterator[Named]:
     """Yield formats that are not read, under names that are."""
     eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 100 100\n%%EndComments\n(x) print\nshowpage\n%%EOF\n"
-    names = ("GIF", "PPM", "PCX", "SGI", "TGA", "ICO", "PDF", "IM", "DDS", "XBM", "PALM", "MSP", "SPIDER")
+    names = ("GIF", "PCX", "SGI", "TGA", "ICO", "PDF", "IM", "DDS", "XBM", "PALM", "MSP", "SPIDER")
     for suffix in (".png", ".jpg", ".tif"):
         yield f"postscript{suffix}", eps
     yield "fits.png", b"SIMPLE  =                    T".ljust(80) + b"BITPIX  = 8".ljust(80) + bytes(5600)

@@ -107,7 +107,7 @@ def test_large_pictures_that_fit_are_read(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_memory_of_a_process_with_a_limit_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     size = int(Path("/proc/self/statm").read_text().split()[0]) * 4096
-    monkeypatch.setattr(memory.resource, "getrlimit", lambda _: (size + (1 << 20), -1))
+    monkeypatch.setattr("resource.getrlimit", lambda _: (size + (1 << 20), -1))
     assert memory.free_memory() <= 2 << 20
 
 

@@ -50,6 +50,7 @@ def test_sixteen_bits(suffix: str, shape: tuple[int, ...], tmp_path: Path) -> No
     assert back.dtype == np.uint16
     np.testing.assert_array_equal(back, array)
     independent = cv2.imread(str(tmp_path / f"a{suffix}"), cv2.IMREAD_UNCHANGED)
+    assert independent is not None
     assert independent.dtype == np.uint16
     if len(shape) == 3:
         np.testing.assert_array_equal(independent[..., :3][..., ::-1], array[..., :3])
@@ -79,7 +80,7 @@ def test_jpeg_is_near_and_keeps_colour_resolution(tmp_path: Path) -> None:
     write_picture(tmp_path / "a.jpg", bare(smooth))
     assert np.abs(read_picture(tmp_path / "a.jpg").pixels.astype(int) - smooth).max() < 12
     with Image.open(tmp_path / "a.jpg") as image:
-        assert image.layer[0][1:3] == image.layer[1][1:3]  # type: ignore[attr-defined]
+        assert image.layer[0][1:3] == image.layer[1][1:3]
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -182,7 +183,7 @@ def test_deep_tiff_with_white_at_zero(tmp_path: Path) -> None:
 def test_deep_tiff_that_would_lose_something(
     shape: tuple[int, ...], dtype: Any, options: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
-    planar = {"planarconfig": "contig"} if len(shape) == 3 else {}
+    planar: dict[str, Any] = {"planarconfig": "contig"} if len(shape) == 3 else {}
     tifffile.imwrite(tmp_path / "a.tif", pixels(*shape, dtype=dtype), **options, **planar)
     with pytest.raises(InputError, match=rf"a\.tif: .*{message}"):
         read_picture(tmp_path / "a.tif")

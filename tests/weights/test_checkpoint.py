@@ -108,7 +108,7 @@ def test_presets_are_inferred_from_published_shapes(task: str) -> None:
     config = infer_config(weights)
     assert config.task == task
     assert config.describe().startswith(f"{task} (n_feat={PRESETS[task]['n_feat']},")
-    assert config == MPRNetConfig(**PRESETS[task])
+    assert config == MPRNetConfig.read(PRESETS[task])
 
 
 @pytest.mark.parametrize(
