@@ -93,6 +93,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--compare", action="store_true", help="also write a picture of before and after")
     add("--overwrite", action="store_true", help="restore again what has a result already")
     add("--output_format", metavar="SUFFIX", help="such as .png (default: that of each input)")
+    _add_engine_options(parser)
+    return parser
+
+
+def _add_engine_options(parser: argparse.ArgumentParser) -> None:
+    """Add what decides how pictures are restored, not which."""
+    add = parser.add_argument
     add("--download", action="store_true", help="download the published weights (their licence is their publisher's)")
     add("--param_key", help="entry of a host checkpoint: params or params_ema")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: %(default)s)")
@@ -117,4 +124,3 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--self_ensemble", action="store_true", help="average eight flips and rotations: eight times the work")
     add("--seed", type=int, help="accepted for scripts that pass it; restoring draws no random numbers")
-    return parser

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from mprnet_plugin.archs.mprnet_arch import MPRNet
 from mprnet_plugin.data.decoding import Pixels
 from mprnet_plugin.data.folders import walk
 from mprnet_plugin.errors import InputError, nearest
@@ -106,14 +107,8 @@ class MPRPredictor:
             )
         task = None if task is None else find_task(task).name
         self.weights = find_weights(task, weight_path, download)
-        net = load_network(self.weights, param_key)
-        of_weights = net.config.task
-        if task is not None and of_weights not in (None, task):
-            raise InputError(
-                f"{self.weights}: is for {net.config.describe()}, not for {task}; give --task {of_weights} or other "
-                "weights"
-            )
-        self.task = task or of_weights
+        net = _network_for(task, self.weights, param_key)
+        self.task = task or net.config.task
         self.protocol = find_protocol(TASKS[self.task].protocol if self.task else _PROTOCOL)
         self.output_path = Path(output_path)
         self.folder = self.output_path / (self.task or _NO_TASK_FOLDER)
@@ -212,6 +207,16 @@ class MPRPredictor:
         """Return PSNR and SSIM by the metrics of the task's protocol, of pictures as files hold them: 8 bits."""
         scores = self.protocol.score(rgb8(pixels), target)
         return scores["psnr"], scores["ssim"]
+
+
+def _network_for(task: str | None, weights: Path, param_key: str | None) -> MPRNet:
+    net = load_network(weights, param_key)
+    of_weights = net.config.task
+    if task is not None and of_weights not in (None, task):
+        raise InputError(
+            f"{weights}: is for {net.config.describe()}, not for {task}; give --task {of_weights} or other weights"
+        )
+    return net
 
 
 def _identity(path: Path) -> FileIdentity | None:
