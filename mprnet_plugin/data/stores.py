@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image as PillowImage
 from PIL import UnidentifiedImageError
 
-from mprnet_plugin.data.decoding import DecodedImage, decode_rgb
+from mprnet_plugin.data.decoding import KNOWN_FORMATS, DecodedImage, decode_rgb
 from mprnet_plugin.data.folders import list_images
 from mprnet_plugin.errors import InputError
 
@@ -76,7 +76,7 @@ class FolderStore:
     def size(self, key: str) -> tuple[int, int]:
         """Return (height, width) as decoded, from the file's header."""
         try:
-            with PillowImage.open(self._path(key)) as image:
+            with PillowImage.open(self._path(key), formats=KNOWN_FORMATS) as image:
                 width, height = image.size
                 # Pillow reports the size of a TIFF with its orientation applied, of other formats without. Without an
                 # entry before the pixels, it would decode all of a PNG to look for one behind them.

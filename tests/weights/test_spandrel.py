@@ -22,7 +22,7 @@ extra_arches.install(ignore_duplicates=True)
 
 @pytest.mark.parametrize("form", [form for form in WEIGHT_FORMATS if form != "pdparams"])
 @pytest.mark.parametrize("kwargs", [TINY, PRESETS["Deraining"]], ids=["small", "Deraining"])
-def test_same_picture(form: Any, kwargs: dict[str, int], tmp_path: Path) -> None:
+def test_same_picture(form: Any, kwargs: dict[str, Any], tmp_path: Path) -> None:
     net = fill(MPRNet(**kwargs))
     assert isinstance(net, MPRNet)
     net.tail.weight.data *= 0.02
