@@ -17,9 +17,11 @@ import pytest
 import scipy.io
 from numpy.typing import NDArray
 
-from lmdb_tools import gopro, pack, sidd
+from lmdb_tools import decoders, gopro, pack, sidd
+from lmdb_tools.codec import PackOptions
+from lmdb_tools.manifest import read_manifest
 from lmdb_tools.verify import check_database, check_pair
-from lmdb_tools.writer import locked, read_manifest
+from lmdb_tools.writer import locked
 from mprnet_plugin.data.decoding import decode_rgb
 from mprnet_plugin.data.stores import LmdbStore
 from mprnet_plugin.errors import InputError
@@ -104,8 +106,8 @@ def test_manifest_and_meta_info(source: Path, tmp_path: Path) -> None:
     run(source, tmp_path / "out")
     root = tmp_path / "out" / "train_input.lmdb"
     manifest = read_manifest(root)
-    assert manifest.head["count"] == 5
-    assert manifest.head["bytes"] == sum(len(value) for value in content(root).values())
+    assert manifest.count == 5
+    assert manifest.bytes == sum(len(value) for value in content(root).values())
     assert manifest.entries["s1/3"].shape == (40, 56, 3)
     assert (root / "meta_info.txt").read_text().splitlines()[0] == "s0/0.png (40,56,3) 1"
     assert sorted(path.name for path in root.iterdir()) == ["data.mdb", "manifest.json", "meta_info.txt"]
@@ -228,7 +230,7 @@ def test_damaged_partial_starts_anew(source: Path, tmp_path: Path) -> None:
     reference = both(output)
     for side in ("input", "target"):
         root = output / f"train_{side}.lmdb"
-        plan = read_manifest(root).head["plan"]
+        plan = read_manifest(root).plan
         (root / "manifest.json").unlink()
         partial = root.rename(output / f".train_{side}.partial")
         (partial / "plan").write_text(plan)
@@ -244,7 +246,7 @@ def test_second_run_at_the_same_time(source: Path, tmp_path: Path) -> None:
 
 
 def test_killed_decoder_is_an_error(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pack, "_decode", os._exit)
+    monkeypatch.setattr(decoders, "_decode", os._exit)
     with pytest.raises(InputError, match="a decoding process ended"):
         pack_in_process(source, tmp_path / "out")
 
@@ -252,7 +254,7 @@ def test_killed_decoder_is_an_error(source: Path, tmp_path: Path, monkeypatch: p
 def pack_in_process(source: Path, output: Path) -> None:
     (split,) = gopro.discover(source)
     output.mkdir()
-    pack.pack_split(split, output, pack.Options(), 1, overwrite=False)
+    pack.pack_split(split, output, PackOptions(), 1, overwrite=False)
 
 
 def test_target_that_cannot_be_written(source: Path, tmp_path: Path) -> None:
@@ -298,7 +300,7 @@ def test_bad_options(source: Path, tmp_path: Path, options: list[str], says: str
 def test_summary_names_the_next_command(source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     run(source, tmp_path / "out")
-    assert "gopro: 5 pairs" in caplog.text
+    assert "train: 5 pairs of images" in caplog.text
     assert "python -m basicsr.train -opt options/train_MPRNet_Deblur.yml" in caplog.text
 
 

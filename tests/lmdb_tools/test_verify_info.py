@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import shutil
 from pathlib import Path
 from typing import Any
@@ -32,10 +31,10 @@ def output(packed: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(packed, tmp_path / "out"))
 
 
-def status(output: Path, caplog: pytest.LogCaptureFixture) -> tuple[int, str]:
-    caplog.set_level(logging.INFO)
-    caplog.clear()
-    return verify.main([str(output), "--workers", "2"]), caplog.text
+def status(output: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    capsys.readouterr()
+    code = verify.main([str(output), "--workers", "2"])
+    return code, capsys.readouterr().out
 
 
 def edit_manifest(root: Path, change: Any) -> None:
@@ -44,47 +43,47 @@ def edit_manifest(root: Path, change: Any) -> None:
     (root / "manifest.json").write_text(json.dumps(content))
 
 
-def test_good(output: Path, caplog: pytest.LogCaptureFixture) -> None:
-    code, text = status(output, caplog)
+def test_good(output: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, text = status(output, capsys)
     assert code == 0
     assert text.count("good ") == 2
 
 
-def test_one_flipped_bit_names_the_key(output: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_one_flipped_bit_names_the_key(output: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = output / "train_target.lmdb" / "data.mdb"
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 4  # in the pixels of one of the three
     path.write_bytes(data)
-    code, text = status(output, caplog)
+    code, text = status(output, capsys)
     assert code == 1
     assert text.count("is not what was packed") == 1
     assert "train_target.lmdb:" in text
     assert "good" in text  # the other side is
 
 
-def test_truncated(output: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_truncated(output: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = output / "train_input.lmdb" / "data.mdb"
     path.write_bytes(path.read_bytes()[:-4096])
-    code, text = status(output, caplog)
+    code, text = status(output, capsys)
     assert code == 1
     assert "is truncated" in text
 
 
-def test_missing_partner_and_other_plan(output: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_missing_partner_and_other_plan(output: Path, capsys: pytest.CaptureFixture[str]) -> None:
     edit_manifest(output / "train_target.lmdb", lambda content: content.update(plan="other"))
-    code, text = status(output, caplog)
+    code, text = status(output, capsys)
     assert code == 1
     assert "packed from different sources" in text
     shutil.rmtree(output / "train_target.lmdb")
-    code, text = status(output, caplog)
+    code, text = status(output, capsys)
     assert code == 1
     assert "has no partner train_target.lmdb" in text
 
 
-def test_shapes_and_keys_against_meta_info(output: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_shapes_and_keys_against_meta_info(output: Path, capsys: pytest.CaptureFixture[str]) -> None:
     meta = output / "train_input.lmdb" / "meta_info.txt"
     meta.write_text(meta.read_text().replace("1.png (40,56,3)", "1.png (56,40,3)").replace("2.png", "7.png"))
-    code, text = status(output, caplog)
+    code, text = status(output, capsys)
     assert code == 1
     assert "train_input.lmdb:1 is 56x40, meta_info.txt says 40x56" in text
     assert ":2 is only in the manifest" in text
@@ -92,9 +91,9 @@ def test_shapes_and_keys_against_meta_info(output: Path, caplog: pytest.LogCaptu
     assert "train_target.lmdb:7 is missing" in text
 
 
-def test_totals(output: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_totals(output: Path, capsys: pytest.CaptureFixture[str]) -> None:
     edit_manifest(output / "train_input.lmdb", lambda content: content.update(bytes=1))
-    code, text = status(output, caplog)
+    code, text = status(output, capsys)
     assert code == 1
     assert "the manifest says bytes 1" in text
 
@@ -107,17 +106,17 @@ def test_totals(output: Path, caplog: pytest.LogCaptureFixture) -> None:
         (lambda content: content.update(entries=[["a"]]), "is damaged"),
     ],
 )
-def test_bad_manifest(output: Path, caplog: pytest.LogCaptureFixture, change: Any, says: str) -> None:
+def test_bad_manifest(output: Path, capsys: pytest.CaptureFixture[str], change: Any, says: str) -> None:
     edit_manifest(output / "train_input.lmdb", change)
-    code, text = status(output, caplog)
+    code, text = status(output, capsys)
     assert code == 1
     assert says in text
 
 
-def test_without_manifest_shapes_are_checked(output: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_without_manifest_shapes_are_checked(output: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for root in output.iterdir():
         (root / "manifest.json").unlink()
-    code, text = status(output, caplog)
+    code, text = status(output, capsys)
     assert code == 0
     assert text.count("no manifest: shapes only") == 2
 
