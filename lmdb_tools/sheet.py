@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 from mprnet_plugin.data.stores import LmdbStore
 from mprnet_plugin.errors import InputError
 from mprnet_plugin.files import open_regular, whole_file
+from mprnet_plugin.streams import printable
 
 __all__ = ["contact_sheet", "write_sheet"]
 
@@ -100,7 +101,7 @@ def _thumbnail(store: LmdbStore, key: str, side: int) -> Image.Image:
 def _write(sheet: Image.Image, left: int, top: int, text: str, width: int) -> None:
     """Write a line of text; what does not fit is cut off at its start, as names differ at their ends."""
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(_FONT_SIZE)
-    text = text.encode("ascii", "backslashreplace").decode()
+    text = printable(text).encode("ascii", "backslashreplace").decode()
     shown = text
     while len(shown) > 4 and draw.textlength(shown, font) > width - 2 * _GAP:
         shown = f"...{shown.removeprefix('...')[1:]}"

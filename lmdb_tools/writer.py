@@ -167,7 +167,7 @@ class Database:
 
     def _open_env(self) -> lmdb.Environment:
         # No lock file: the output folder is locked as a whole. No writable map: a full disk would be a SIGBUS.
-        self._env = lmdb.open(str(self.partial), map_size=_SLACK, lock=False, readahead=False)
+        self._env = lmdb.open(os.fsencode(self.partial), map_size=_SLACK, lock=False, readahead=False)
         return self._env
 
     def _opened(self) -> lmdb.Environment:

@@ -7,6 +7,7 @@ decodes nothing and copies nothing: the array is a view of the memory map, and a
 from __future__ import annotations
 
 import io
+import os
 import re
 import threading
 import weakref
@@ -121,7 +122,7 @@ class _Map:
     def __init__(self, root: Path) -> None:
         self.entries = check_pages(root / DATA_NAME)
         # Readahead: the rows of a crop lie together, and single-page reads from a cold disk are far slower.
-        self._env = lmdb.open(str(root), readonly=True, lock=False, readahead=True, create=False)
+        self._env = lmdb.open(os.fsencode(root), readonly=True, lock=False, readahead=True, create=False)
         self._txn = self._env.begin(buffers=True)
 
     def get(self, key: str) -> memoryview | None:
