@@ -8,8 +8,12 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import NoReturn
 
+from mprnet_plugin.streams import flush_stdout, prepare_streams, printable, say
+
 # 128 + SIGINT: what a shell shows for a command that Ctrl-C ended.
 INTERRUPTED = 128 + signal.SIGINT
+# And for one that wrote to a pipe nobody reads any more: 128 + SIGPIPE, which Windows does not name.
+READER_LEFT = 128 + 13
 
 
 class InputError(ValueError):
@@ -35,13 +39,34 @@ def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
 
 
 def run_command(main: Callable[[], int]) -> NoReturn:
-    """Run a command's ``main`` and exit with its status; bad input is one line on stderr and status 2."""
+    """Run a command's ``main`` and exit with its status; bad input is one line on stderr and status 2.
+
+    So is what the surroundings refuse: a path that cannot be looked at, memory. Output that could not be written makes
+    a status of 0 a 1.
+    """
+    prepare_streams()
     try:
         status = main()
     except InputError as error:
-        sys.stderr.write(f"error: {error}\n")
-        status = 2
+        status = _failed(str(error))
     except KeyboardInterrupt:
-        sys.stderr.write("\ninterrupted; run the same command again to continue\n")
+        say("\ninterrupted; run the same command again to continue")
         status = INTERRUPTED
+    except SystemExit as leaving:  # argparse's, after its own message
+        status = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+    except BrokenPipeError:
+        status = READER_LEFT
+    except OSError as error:
+        status = _failed(f"{error.filename or 'a file'}: {error.strerror or error}; check the path and its permissions")
+    except MemoryError:
+        status = _failed("out of memory; give less at once, or use a machine that has more")
+    reason = flush_stdout()
+    if reason is not None:
+        say(f"error: standard output could not be written ({reason})")
+        status = status or 1
     sys.exit(status)
+
+
+def _failed(message: str) -> int:
+    say(f"error: {printable(message)}")
+    return 2

@@ -12,12 +12,12 @@ from typing_extensions import Self
 from mprnet_plugin.tasks import TASKS, Widths
 from mprnet_plugin.typed_options import Options, WholeNumber
 
-__all__ = ["DEFAULTS", "PRESETS", "MPRNetConfig"]
+__all__ = ["DEFAULTS", "PRESETS", "WIDEST", "MPRNetConfig"]
 
-_WIDEST = 4096
+WIDEST = 4096
 """No width beyond this is taken for meant: a network of it would need terabytes."""
-Width = Annotated[WholeNumber, Field(ge=1, le=_WIDEST)]
-Step = Annotated[WholeNumber, Field(ge=0, le=_WIDEST)]
+Width = Annotated[WholeNumber, Field(ge=1, le=WIDEST)]
+Step = Annotated[WholeNumber, Field(ge=0, le=WIDEST)]
 
 
 class MPRNetConfig(Options):

@@ -10,6 +10,7 @@ import warnings
 from typing import NoReturn
 
 from mprnet_plugin.errors import run_command
+from mprnet_plugin.streams import printable
 from mprnet_plugin.tasks import TASKS
 
 __all__ = ["cli", "main"]
@@ -24,12 +25,15 @@ def main(argv: list[str] | None = None) -> int:
     Raises:
         InputError: Bad input that stops everything.
     """
-    args = vars(_parser().parse_args(argv))
+    parser = _parser()
+    args = vars(parser.parse_args(_with_dashed_names(parser, sys.argv[1:] if argv is None else argv)))
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     logging.getLogger("mprnet_plugin").setLevel(logging.INFO)
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # what it cannot decode is reported once, by us
     warnings.filterwarnings("ignore", module="PIL")  # of odd metadata
-    from mprnet_plugin.inference.predictor import MPRPredictor, summary  # here, so that --help needs no torch
+    # Here, so that --help needs no torch.
+    from mprnet_plugin.inference.outcomes import summary
+    from mprnet_plugin.inference.predictor import MPRPredictor
 
     sources = args.pop("input_image")
     if args.pop("cpu"):
@@ -38,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
         args["task"] = next(iter(TASKS))
     predictor = MPRPredictor(**args)
     outcomes = predictor.run(*sources)
-    sys.stdout.write(f"{summary(outcomes)}; results are in {predictor.folder}\n")
+    sys.stdout.write(f"{summary(outcomes)}; results are in {printable(str(predictor.folder))}\n")
     failed = sum(outcome.status == "failed" for outcome in outcomes)
     return 2 if failed == len(outcomes) else int(failed > 0)
 
@@ -46,6 +50,17 @@ def main(argv: list[str] | None = None) -> int:
 def cli() -> NoReturn:
     """Run :func:`main` as a command."""
     run_command(main)
+
+
+def _with_dashed_names(parser: argparse.ArgumentParser, words: list[str]) -> list[str]:
+    """Let names of files that start with a dash, as a shell's ``*`` gives them, be names; options stay options."""
+    options = parser._option_string_actions  # argparse has no public list of them
+    return [
+        f"./{word}"
+        if word.startswith("-") and word.partition("=")[0] not in options and os.path.lexists(word)
+        else word
+        for word in words
+    ]
 
 
 def _tile(text: str) -> int | str:

@@ -9,9 +9,13 @@ from pathlib import Path
 
 from mprnet_plugin.data.folders import walk
 from mprnet_plugin.errors import InputError
+from mprnet_plugin.files import check_regular
 from mprnet_plugin.inference.picture_files import PICTURE_FORMATS
 
-__all__ = ["find_pictures"]
+__all__ = ["COMPARISON", "RESULT", "find_pictures"]
+
+RESULT, COMPARISON = "_restoration", "_compare"
+"""What results, and pictures of before and after, have behind the name of their input."""
 
 
 def find_pictures(path: str | os.PathLike[str], results: Iterable[Path] = ()) -> list[tuple[Path, Path]]:
@@ -19,7 +23,8 @@ def find_pictures(path: str | os.PathLike[str], results: Iterable[Path] = ()) ->
 
     Args:
         path: What the user typed. A name that exists is never taken for a pattern.
-        results: Folders of results. The first of them that lies below ``path`` is left out, as it is no input.
+        results: Folders of results. The first of them that lies below ``path`` is left out, as it is no input; where
+            one is, or holds, ``path`` itself, the results of pictures beside them are left out.
 
     Returns:
         Files in order, each with the path that it keeps below the output folder.
@@ -29,29 +34,53 @@ def find_pictures(path: str | os.PathLike[str], results: Iterable[Path] = ()) ->
     """
     if not os.fspath(path):
         raise InputError("the path of the pictures is empty; give a file, a folder, or a pattern")
-    root = Path(path)
+    try:
+        return _find(Path(path), list(results))
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be looked at ({error.strerror}); give a file, a folder, or a pattern"
+        ) from error
+
+
+def _find(root: Path, results: list[Path]) -> list[tuple[Path, Path]]:
     if root.is_dir():
-        pictures = _without(list(walk(root, PICTURE_FORMATS)), root, results)
+        pictures = _inputs(list(walk(root, PICTURE_FORMATS)), root, results)
         if not pictures:
             raise InputError(
                 f"folder {root} holds no pictures; expected files such as *.png or *.jpg in it or below it"
             )
         return sorted((file, file.relative_to(root)) for file in pictures)
-    if root.is_file():
+    if root.exists():
+        check_regular(root, root.stat().st_mode)
         matches = [root]
     else:
-        matches = [Path(name) for name in sorted(glob.glob(os.fspath(path), recursive=True))]  # noqa: PTH207 - absolute too
+        matches = [Path(name) for name in sorted(glob.glob(os.fspath(root), recursive=True))]  # noqa: PTH207 - absolute too
         matches = [file for file in matches if file.is_file() and file.suffix.lower() in PICTURE_FORMATS]
         if matches:
-            matches = _without(matches, Path(os.path.commonpath([file.parent for file in matches])), results)
+            matches = _inputs(matches, Path(os.path.commonpath([file.parent for file in matches])), results)
     if not matches:
-        raise InputError(f"{path}: no such file, folder, or pattern that matches a picture; check the path")
+        raise InputError(f"{root}: no such file, folder, or pattern that matches a picture; check the path")
     base = Path(os.path.commonpath([file.parent for file in matches]))
     return [(file, file.relative_to(base)) for file in matches]
 
 
-def _without(files: list[Path], root: Path, results: Iterable[Path]) -> list[Path]:
+def _inputs(files: list[Path], root: Path, results: list[Path]) -> list[Path]:
+    """Return the files that are no results."""
     # realpath, as resolve() fails for a link to itself.
     real = [Path(os.path.realpath(folder)) for folder in results]
-    inside = next((folder for folder in real if Path(os.path.realpath(root)) in folder.parents), None)
-    return [file for file in files if inside is None or inside not in Path(os.path.realpath(file)).parents]
+    here = Path(os.path.realpath(root))
+    inside = next((folder for folder in real if here in folder.parents), None)
+    if inside is not None:
+        return [file for file in files if inside not in Path(os.path.realpath(file)).parents]
+    if not any(folder == here or folder in here.parents for folder in real):
+        return files
+    names = {file.with_suffix("") for file in files}
+    return [file for file in files if not _is_result(file, names)]
+
+
+def _is_result(file: Path, names: set[Path]) -> bool:
+    """Return whether the picture that this one would be the result of lies beside it."""
+    return any(
+        file.stem.endswith(ending) and file.parent / file.stem.removesuffix(ending) in names
+        for ending in (RESULT, COMPARISON)
+    )

@@ -1,4 +1,4 @@
-"""Picture files in and out, with nothing lost: depth, alpha, orientation, colour profile, EXIF."""
+"""Pictures read from files with nothing lost: depth, alpha, orientation, colour profile, EXIF."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
-from mprnet_plugin.data.decoding import Pixels, is_truncated_jpeg
+from mprnet_plugin.data.decoding import KNOWN_FORMATS, Pixels, is_truncated_jpeg, jpeg_segments, own_size_limit
 from mprnet_plugin.errors import InputError
-from mprnet_plugin.files import whole_file
+from mprnet_plugin.files import read_regular
+from mprnet_plugin.inference.metadata import descriptive, orientation, resolution
+from mprnet_plugin.memory import check_pixels_fit
 
-__all__ = ["PICTURE_FORMATS", "Picture", "read_picture", "write_picture"]
+__all__ = ["BGR_ORDER", "PICTURE_FORMATS", "PNG_START", "Picture", "png_chunk", "read_picture"]
 
 PICTURE_FORMATS = {
     ".png": "PNG",
@@ -29,27 +31,22 @@ PICTURE_FORMATS = {
     ".bmp": "BMP",
 }
 """Suffix to Pillow's name of the format; these are read and written."""
-
-_OPTIONS: dict[str, dict[str, Any]] = {
-    "JPEG": {"quality": 95, "subsampling": 0},
-    "WEBP": {"lossless": True, "exact": True},
-    "TIFF": {"compression": "tiff_deflate"},
-}
-_SWAPPED = {2: [0, 0, 0, 1], 3: [2, 1, 0], 4: [2, 1, 0, 3]}
+PNG_START = b"\x89PNG\r\n\x1a\n"
+BGR_ORDER = {2: [0, 0, 0, 1], 3: [2, 1, 0], 4: [2, 1, 0, 3]}
 """RGB to OpenCV's BGR and back; OpenCV writes no grey with alpha, so grey goes to all three colours."""
-_EXTRA_SAMPLES, _ASSOCIATED, _WHITE_IS_ZERO = 338, 1, 0
-_PNG_START = b"\x89PNG\r\n\x1a\n"
+
+_EXTRA_SAMPLES, _TILE_WIDTH, _TILE_LENGTH = 338, 322, 323
+_ASSOCIATED, _WHITE_IS_ZERO = 1, 0
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _MODES = {"1": "L", "L": "L", "LA": "LA", "La": "LA", "RGBA": "RGBA", "RGBa": "RGBA", "PA": "RGBA"}
 """Pillow's modes that do not become RGB."""
-_DESCRIPTIVE = frozenset(
-    int(getattr(ExifTags.Base, name))
-    for name in ("ImageDescription", "Make", "Model", "Software", "DateTime", "Artist", "Copyright")
-)
-_RESOLUTION = frozenset(
-    {int(ExifTags.Base.XResolution), int(ExifTags.Base.YResolution), int(ExifTags.Base.ResolutionUnit)}
-)
-_FOLDERS = frozenset({int(ExifTags.IFD.Exif), int(ExifTags.IFD.GPSInfo)})
+_PIXEL_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
+_DESCRIPTIVE_MARKERS = frozenset({*range(0xE1, 0xEE), 0xEF, 0xFE})
+"""JPEG's segments for applications and comments, but for those that say how colours are coded (APP0, APP14)."""
+_LONGEST_REASON = 200
+
+Tag = Callable[[int, Any], Any]
+"""Returns a TIFF entry, or the given default."""
 
 
 class Picture(NamedTuple):
@@ -57,83 +54,137 @@ class Picture(NamedTuple):
 
     ``pixels`` are (H, W), (H, W, 2 to 4), upright, RGB, alpha last; uint8, uint16 or float32. ``icc`` is the colour
     profile, ``exif`` the descriptive entries of the EXIF block, ``dpi`` the resolution, where the file has them.
+    ``notes`` say what of the file is not in here.
     """
 
     pixels: Pixels
     icc: bytes | None
     exif: Image.Exif
     dpi: tuple[float, float] | None
+    notes: tuple[str, ...] = ()
 
 
 def read_picture(path: Path) -> Picture:
     """Read a file; its content decides the format.
 
     EXIF orientation is applied, palettes and CMYK become RGB. 16-bit PNG and TIFF keep their 16 bits and float TIFF
-    its values.
+    its values. Metadata that is damaged is left out, and a note says so.
 
     Raises:
-        InputError: The file cannot be read, is empty, truncated, damaged, no picture, or an animation.
+        InputError: The file cannot be read, is empty, truncated, damaged, no picture, or an animation, or its pixels do
+            not fit into memory.
     """
-    try:
-        if path.exists() and not path.is_file():  # a pipe would be waited for
-            raise InputError(f"{path}: is no regular file; give a picture file")
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from error
+    data = read_regular(path)
     if not data:
         raise InputError(f"{path}: is empty (0 bytes); copy it again from its source")
     if is_truncated_jpeg(data):
         raise InputError(f"{path}: is a truncated JPEG ({len(data)} bytes); copy it again from its source")
     try:
-        return _decode(data)
+        with own_size_limit():
+            return _decode_in_spite_of_metadata(data)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+    except MemoryError as error:
+        raise InputError(f"{path}: needs more memory than there is; use a machine with more") from error
     except Exception as error:  # decoders raise nearly anything for damaged data
-        reason = "no picture that is known" if isinstance(error, UnidentifiedImageError) else f"damaged: {error}"
+        unknown = isinstance(error, UnidentifiedImageError)
+        reason = "no picture that is known" if unknown else f"damaged: {error or type(error).__name__}"
+        reason = " ".join(reason.split())[:_LONGEST_REASON]
         raise InputError(
             f"{path}: cannot be decoded ({reason}); expected a whole {', '.join(PICTURE_FORMATS)}"
         ) from error
 
 
+def _decode_in_spite_of_metadata(data: bytes) -> Picture:
+    try:
+        return _decode(data)
+    except (InputError, MemoryError):
+        raise
+    except Exception:
+        bare = _without_metadata(data)
+        if len(bare) == len(data):
+            raise
+        picture = _decode(bare)
+        return picture._replace(notes=(*picture.notes, "its metadata is damaged and was left out"))
+
+
+def _without_metadata(data: bytes) -> bytes:
+    """Return a PNG or JPEG with nothing but what its pixels need, anything else as it is."""
+    if data.startswith(PNG_START):
+        parts, start = [PNG_START], len(PNG_START)
+        while start + 8 <= len(data):
+            end = start + 12 + int.from_bytes(data[start : start + 4], "big")
+            if data[start + 4 : start + 8] in _PIXEL_CHUNKS:
+                parts.append(data[start:end])
+            start = end
+        return b"".join(parts)
+    if not data.startswith(b"\xff\xd8"):
+        return data
+    parts, kept = [], 0
+    for marker, start, end in jpeg_segments(data):
+        if marker in _DESCRIPTIVE_MARKERS:
+            parts.append(data[kept:start])
+            kept = end
+    return b"".join([*parts, data[kept:]])
+
+
 def _decode(data: bytes) -> Picture:
     try:
-        image = Image.open(io.BytesIO(data))
+        image = Image.open(io.BytesIO(data), formats=KNOWN_FORMATS)
     except UnidentifiedImageError:
         if not data.startswith(_TIFF_STARTS):
             raise
         return _decode_tiff(data)  # such as three channels of floating point
     with image:
-        if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
-            raise InputError("has more than one frame; expected one picture: extract one")
-        exif, icc, dpi = _descriptive(image.getexif()), image.info.get("icc_profile"), image.info.get("dpi")
-        tags = getattr(image, "tag_v2", {})
-        bits = tags.get(ExifTags.Base.BitsPerSample, (8,))
-        if data.startswith(_TIFF_STARTS) and max(bits if isinstance(bits, tuple) else (bits,)) > 8:
-            pixels = _deep_tiff_pixels(data, tags.get)
-        elif data.startswith(_PNG_START) and data[24] == 16:
-            # Unlike its TIFF decoder, OpenCV's PNG decoder leaves the orientation to the caller.
-            pixels = _upright(_deep_pixels(data), int(image.getexif().get(ExifTags.Base.Orientation, 1)))
-            pixels = pixels[:, :, 2:] if image.mode == "LA" else pixels
-            if pixels.ndim == 2 and "transparency" in image.info:
-                pixels = np.stack([pixels, np.where(pixels == image.info["transparency"], 0, 65535)], 2)
-                pixels = pixels.astype(np.uint16)
+        notes = _check_frames(image)
+        tag = getattr(image, "tag_v2", {}).get
+        bits = tag(ExifTags.Base.BitsPerSample, (8,)) if data.startswith(_TIFF_STARTS) else (8,)
+        depth = max(bits if isinstance(bits, tuple) else (bits,), default=8)
+        _check_memory(image.size, tag, max(4, len(image.getbands()) * depth // 8))
+        exif, problems = descriptive(image)
+        icc = image.info.get("icc_profile")
+        if depth > 8:
+            pixels = _deep_tiff_pixels(data, tag)
+        elif data.startswith(PNG_START) and data[24] == 16:
+            pixels = _deep_png_pixels(data, image)
         else:
             pixels, icc = _plain_pixels(image, icc)
-    return Picture(np.ascontiguousarray(pixels), icc, exif, dpi)
+            problems += [] if icc == image.info.get("icc_profile") or icc is not None else ["its profile is damaged"]
+    dpi = resolution(image.info.get("dpi"))
+    return Picture(np.ascontiguousarray(pixels), icc, exif, dpi, (*notes, *problems))
+
+
+def _check_frames(image: Image.Image) -> list[str]:
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1 and image.format != "MPO":
+        raise InputError(f"has more than one frame ({frames}); expected one picture: extract one")
+    return [f"holds {frames} pictures, of which the first is taken"] if frames > 1 else []
+
+
+def _check_memory(size: tuple[int, int], tag: Tag, bytes_per_pixel: float) -> None:
+    width, height = size
+    # A tile is decoded whole, however little of it the picture needs.
+    tile = [max(side, 1) for side in (tag(_TILE_WIDTH, 1), tag(_TILE_LENGTH, 1)) if isinstance(side, int)]
+    if len(tile) == 2 and tile[0] * tile[1] > 4 * max(width * height, 1 << 20):
+        raise InputError(f"is cut into tiles of {tile[0]} x {tile[1]} pixels, far beyond its {width} x {height}")
+    check_pixels_fit(width, height, bytes_per_pixel)
 
 
 def _decode_tiff(data: bytes) -> Picture:
-    import tifffile  # the host's dependency by way of scikit-image
+    import tifffile
 
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         if len(file.pages) > 1:
-            raise InputError("has more than one page; expected one picture: extract one")
-        tags = file.pages.first.tags
-        icc = tags.valueof(int(ExifTags.Base.InterColorProfile))
-        return Picture(_deep_tiff_pixels(data, tags.valueof), icc, Image.Exif(), None)
+            raise InputError(f"has more than one page ({len(file.pages)}); expected one picture: extract one")
+        page = file.pages.first
+        tag = page.tags.valueof
+        size, samples = (page.imagewidth, page.imagelength), int(tag(ExifTags.Base.SamplesPerPixel, 1))
+        _check_memory(size, tag, max(4, samples * int(page.bitspersample) / 8))
+        icc = tag(int(ExifTags.Base.InterColorProfile), None)
+        return Picture(_deep_tiff_pixels(data, tag), icc, Image.Exif(), None)
 
 
-def _deep_tiff_pixels(data: bytes, tag: Callable[[int, Any], Any]) -> Pixels:
+def _deep_tiff_pixels(data: bytes, tag: Tag) -> Pixels:
     """Decode a TIFF of more than 8 bits, and compare with its tags what came out: OpenCV leaves some channels out."""
     pixels = _deep_pixels(data)
     samples = int(tag(ExifTags.Base.SamplesPerPixel, 1))
@@ -150,6 +201,15 @@ def _deep_tiff_pixels(data: bytes, tag: Callable[[int, Any], Any]) -> Pixels:
     return np.asarray(65535 - pixels)
 
 
+def _deep_png_pixels(data: bytes, image: Image.Image) -> Pixels:
+    # Unlike its TIFF decoder, OpenCV's PNG decoder leaves the orientation to the caller.
+    pixels = _upright(_deep_pixels(data), orientation(image))
+    pixels = pixels[:, :, 2:] if image.mode == "LA" else pixels
+    if pixels.ndim == 2 and "transparency" in image.info:
+        pixels = np.stack([pixels, np.where(pixels == image.info["transparency"], 0, 65535)], 2).astype(np.uint16)
+    return pixels
+
+
 def _deep_pixels(data: bytes) -> Pixels:
     """Decode more than 8 bits a channel, which Pillow would cut to 8 or not read at all."""
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
@@ -159,16 +219,16 @@ def _deep_pixels(data: bytes) -> Pixels:
         pixels = pixels.astype(np.float32)
     if pixels.dtype not in (np.uint8, np.uint16, np.float32):
         raise InputError(f"holds {pixels.dtype} values; expected 8 or 16 bits, or floating point: convert it")
-    return pixels if pixels.ndim == 2 else pixels[:, :, _SWAPPED[pixels.shape[2]]]
+    return pixels if pixels.ndim == 2 else pixels[:, :, BGR_ORDER[pixels.shape[2]]]
 
 
-def _upright(pixels: Pixels, orientation: int) -> Pixels:
+def _upright(pixels: Pixels, turned: int) -> Pixels:
     """Apply an EXIF orientation (1 to 8) to (H, W, ...)."""
-    if orientation >= 5:
+    if turned >= 5:
         pixels = pixels.swapaxes(0, 1)
-    if orientation in (3, 4, 7, 8):
+    if turned in (3, 4, 7, 8):
         pixels = pixels[::-1]
-    if orientation in (2, 3, 6, 7):
+    if turned in (2, 3, 6, 7):
         pixels = pixels[:, ::-1]
     return pixels
 
@@ -176,114 +236,30 @@ def _upright(pixels: Pixels, orientation: int) -> Pixels:
 def _plain_pixels(image: Image.Image, icc: bytes | None) -> tuple[Pixels, bytes | None]:
     """Decode 8 bits a channel to L, LA, RGB or RGBA, with the profile that fits the result."""
     image.load()
-    image = ImageOps.exif_transpose(image)
-    if image.mode == "CMYK" and icc is not None:
+    turned = orientation(image)  # after the pixels: Pillow applies that of a TIFF as it decodes them, and drops it
+    if image.mode == "CMYK":
         # A CMYK profile is wrong for RGB values: convert through it, to the profile that is then named.
-        target = ImageCms.createProfile("sRGB")
-        converted = ImageCms.profileToProfile(
-            image, ImageCms.ImageCmsProfile(io.BytesIO(icc)), target, outputMode="RGB"
-        )
-        return np.asarray(converted), ImageCms.ImageCmsProfile(target).tobytes()
+        converted, icc = _from_cmyk(image, icc)
+        return _upright(np.asarray(converted), turned), icc
     wanted = _MODES.get(image.mode, "RGB")
     if "transparency" in image.info:
         wanted = {"L": "LA", "RGB": "RGBA"}.get(wanted, wanted)
-    return np.asarray(image.convert(wanted)), icc
+    return _upright(np.asarray(image.convert(wanted)), turned), icc
 
 
-def _descriptive(exif: Image.Exif) -> Image.Exif:
-    """Return the entries that still hold for the upright, restored picture: no orientation, layout or thumbnail."""
-    result = Image.Exif()
-    for tag, value in exif.items():
-        if tag in _DESCRIPTIVE | _RESOLUTION:
-            result[tag] = value
-    for tag in _FOLDERS:
-        entries = exif.get_ifd(tag)
-        if entries:
-            result[tag] = dict(entries)
-    return result
+def _from_cmyk(image: Image.Image, icc: bytes | None) -> tuple[Image.Image, bytes | None]:
+    if icc is None:
+        return image.convert("RGB"), None
+    target = ImageCms.createProfile("sRGB")
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(icc))
+        converted = ImageCms.profileToProfile(image, source, target, outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError):
+        return image.convert("RGB"), None
+    assert converted is not None  # noqa: S101 - it is None only where the picture is changed in place
+    return converted, ImageCms.ImageCmsProfile(target).tobytes()
 
 
-def write_picture(path: Path, picture: Picture) -> None:
-    """Write a picture whole or not at all, in the format of the suffix.
-
-    JPEG is written with quality 95 and full colour resolution, WebP lossless. Profile, EXIF and resolution go along
-    where the format has room: BMP takes none, 16-bit TIFF only text entries.
-
-    Raises:
-        InputError: An unknown suffix, pixels that the format cannot hold, or a file that cannot be written.
-    """
-    form = PICTURE_FORMATS.get(path.suffix.lower())
-    if form is None:
-        raise InputError(f"{path}: suffix {path.suffix!r} is not known; use one of {', '.join(PICTURE_FORMATS)}")
-    pixels = picture.pixels
-    if pixels.dtype != np.uint8 and form not in ("PNG", "TIFF"):
-        raise InputError(f"{path}: {form} holds 8 bits, the picture is {pixels.dtype}; write PNG or TIFF")
-    if pixels.dtype.kind == "f" and form == "PNG":
-        raise InputError(f"{path}: PNG holds no floating point; write TIFF")
-    if form == "JPEG" and pixels.ndim == 3 and pixels.shape[2] in (2, 4):
-        raise InputError(f"{path}: JPEG holds no alpha; write PNG")
-    with whole_file(path) as part:
-        if pixels.dtype == np.uint8:
-            part.write_bytes(_encode_plain(picture, form))
-        elif form == "PNG":
-            part.write_bytes(_encode_deep_png(picture))
-        else:
-            _write_deep_tiff(part, picture)
-
-
-def _encode_plain(picture: Picture, form: str) -> bytes:
-    options: dict[str, Any] = dict(_OPTIONS.get(form, {}))
-    if picture.dpi is not None and form in ("JPEG", "PNG", "TIFF"):
-        options["dpi"] = picture.dpi
-    if form != "BMP":
-        if picture.icc is not None:
-            options["icc_profile"] = picture.icc
-        if len(picture.exif):
-            options["exif"] = picture.exif
-    if form == "BMP" and picture.pixels.ndim == 3:
-        return _encode_with_opencv(picture.pixels, ".bmp")  # Pillow drops the alpha
-    buffer = io.BytesIO()
-    Image.fromarray(picture.pixels).save(buffer, form, **options)
-    return buffer.getvalue()
-
-
-def _encode_deep_png(picture: Picture) -> bytes:
-    """Encode 16 bits with OpenCV, then add the chunks that it cannot write, right behind the header."""
-    content = _encode_with_opencv(picture.pixels, ".png")
-    header = len(_PNG_START) + 25
-    extra = b""
-    if picture.icc is not None:
-        extra += _chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(picture.icc))
-    if len(picture.exif):
-        extra += _chunk(b"eXIf", picture.exif.tobytes().removeprefix(b"Exif\0\0"))
-    return content[:header] + extra + content[header:]
-
-
-def _encode_with_opencv(pixels: Pixels, suffix: str) -> bytes:
-    ordered = pixels if pixels.ndim == 2 else pixels[:, :, _SWAPPED[pixels.shape[2]]]
-    return bytes(cv2.imencode(suffix, np.ascontiguousarray(ordered))[1].tobytes())
-
-
-def _chunk(kind: bytes, content: bytes) -> bytes:
+def png_chunk(kind: bytes, content: bytes) -> bytes:
+    """Return a PNG chunk with its length and check sum."""
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-
-def _write_deep_tiff(path: Path, picture: Picture) -> None:
-    import tifffile
-
-    channels = picture.pixels.shape[2] if picture.pixels.ndim == 3 else 1
-    text = [(tag, "s", 0, value, True) for tag, value in picture.exif.items() if isinstance(value, str)]
-    tifffile.imwrite(
-        path,
-        picture.pixels,
-        photometric="rgb" if channels >= 3 else "minisblack",
-        planarconfig="contig" if channels > 1 else None,
-        extrasamples=["unassalpha"] if channels in (2, 4) else None,
-        compression="zlib",
-        iccprofile=picture.icc,
-        resolution=picture.dpi,
-        resolutionunit=None if picture.dpi is None else "inch",
-        metadata=None,
-        software=False,
-        extratags=text,
-    )

@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 import torch
@@ -14,17 +14,22 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from mprnet_plugin.archs.mprnet_arch import MPRNet
+from mprnet_plugin.data.decoding import Pixels
+from mprnet_plugin.data.folders import walk
 from mprnet_plugin.errors import InputError, nearest
-from mprnet_plugin.inference.inputs import find_pictures
-from mprnet_plugin.inference.picture_files import PICTURE_FORMATS, Picture, read_picture, write_picture
+from mprnet_plugin.inference.inputs import COMPARISON, RESULT, find_pictures
+from mprnet_plugin.inference.outcomes import Outcome, ScoreChange
+from mprnet_plugin.inference.picture_files import PICTURE_FORMATS, Picture, read_picture
+from mprnet_plugin.inference.picture_writing import check_format_holds, write_picture
 from mprnet_plugin.inference.restorer import Precision, Restorer
+from mprnet_plugin.inference.targets import read_target, rgb8, size_text
 from mprnet_plugin.metrics.protocols import find_protocol
+from mprnet_plugin.streams import printable
 from mprnet_plugin.tasks import TASKS, find_task
-from mprnet_plugin.weights.checkpoint import infer_config, load_into, load_state_dict
+from mprnet_plugin.weights.checkpoint import load_network
 from mprnet_plugin.weights.choice import find_weights
 
-__all__ = ["MPRPredictor", "Outcome", "ScoreChange", "summary"]
+__all__ = ["MPRPredictor"]
 
 logger = logging.getLogger(__name__)
 
@@ -32,24 +37,8 @@ _NO_TASK_FOLDER = "Restored"
 _PROTOCOL = "gopro"
 """Scores pictures whose task nobody knows."""
 
-
-class ScoreChange(NamedTuple):
-    """PSNR in dB and SSIM of the picture as it was and as it is now, both against its target."""
-
-    psnr_before: float
-    ssim_before: float
-    psnr: float
-    ssim: float
-
-
-class Outcome(NamedTuple):
-    """What became of one file: ``restored``, ``kept`` (an output was there already) or ``failed``, and why."""
-
-    source: Path
-    output: Path
-    status: Literal["restored", "kept", "failed"]
-    message: str = ""
-    scores: ScoreChange | None = None
+FileIdentity = tuple[int, int]
+"""Device and number of a file."""
 
 
 class MPRPredictor:
@@ -116,19 +105,14 @@ class MPRPredictor:
                 f"target {self.target} does not exist; give a file, or a folder of files of the same names"
             )
         task = None if task is None else find_task(task).name
-        weights = find_weights(task, weight_path, download)
-        state_dict = load_state_dict(weights, param_key)
-        try:
-            config = infer_config(state_dict)
-        except InputError as error:
-            raise InputError(f"{weights}: {error}") from error
-        of_weights = config.task
+        self.weights = find_weights(task, weight_path, download)
+        net = load_network(self.weights, param_key)
+        of_weights = net.config.task
         if task is not None and of_weights not in (None, task):
             raise InputError(
-                f"{weights}: is for {config.describe()}, not for {task}; give --task {of_weights} or other weights"
+                f"{self.weights}: is for {net.config.describe()}, not for {task}; give --task {of_weights} or other "
+                "weights"
             )
-        net = MPRNet.from_config(config)
-        load_into(net, state_dict, weights)
         self.task = task or of_weights
         self.protocol = find_protocol(TASKS[self.task].protocol if self.task else _PROTOCOL)
         self.output_path = Path(output_path)
@@ -154,97 +138,93 @@ class MPRPredictor:
             raise InputError(
                 f"{self.folder}: could not be made ({error.strerror}); give another --output_path (output_path)"
             ) from error
+        inputs = self._inputs(source for source, _ in pictures)
         outcomes: list[Outcome] = []
         taken: dict[Path, Path] = {}
         with logging_redirect_tqdm(), tqdm(pictures, unit="image", disable=None) as bar:
             for source, relative in bar:
                 suffix = self.output_format or relative.suffix
-                output = self.folder / relative.with_name(f"{relative.stem}_restoration{suffix}")
+                output = self.folder / relative.with_name(f"{relative.stem}{RESULT}{suffix}")
                 # A comparison is PNG whatever the suffix, so two names must then differ in more than that.
                 first = taken.setdefault(output.with_suffix("") if self.compare else output, source)
                 try:
                     if first != source:
                         raise InputError(f"{source}: its result would replace that of {first}; rename one")
-                    outcomes.append(self._restore_file(source, relative, output))
-                except InputError as error:
-                    message = str(error) if str(source) in str(error) else f"{source}: {error}"
-                    logger.error("skipped: %s", message)
-                    outcomes.append(Outcome(source, output, "failed", message))
+                    outcome = self._restore_file(source, relative, output, inputs)
+                except (InputError, OSError, MemoryError) as error:
+                    outcome = Outcome(source, output, "failed", _reason(source, error))
+                    logger.error("skipped: %s", printable(outcome.message))
+                outcomes.append(outcome)
         return outcomes
 
-    def _restore_file(self, source: Path, relative: Path, output: Path) -> Outcome:
+    def _inputs(self, pictures: Iterable[Path]) -> frozenset[FileIdentity]:
+        """Return which files this run reads, whatever names they have: no result may replace one."""
+        targets: Iterable[Path] = () if self.target is None else (self.target, *walk(self.target, PICTURE_FORMATS))
+        read = (*pictures, self.weights, *targets)
+        return frozenset(identity for identity in map(_identity, read) if identity is not None)
+
+    def _restore_file(self, source: Path, relative: Path, output: Path, inputs: frozenset[FileIdentity]) -> Outcome:
         keep = output.exists() and not self.overwrite
-        comparison = output.with_name(f"{relative.stem}_compare.png") if self.compare else None
+        comparison = output.with_name(f"{relative.stem}{COMPARISON}.png") if self.compare else None
         if keep:
             logger.info("%s: kept, as it is there already; --overwrite (overwrite=True) replaces it", output)
             if comparison is not None and comparison.exists():
                 comparison = None
             if comparison is None and self.target is None:
                 return Outcome(source, output, "kept")
+        for replaced in (None if keep else output, comparison):
+            if replaced is not None and _identity(replaced) in inputs:
+                raise InputError(
+                    f"{replaced}: is an input of this run, which no result replaces; choose another folder"
+                )
         picture = read_picture(source)
-        target = None if self.target is None else self._read_target(self.target, relative, picture)
+        notes = picture.notes
+        target = None if self.target is None else read_target(self.target, relative, picture.pixels)
         before = None if target is None else self._score(picture.pixels, target)
         if keep:
-            restored = read_picture(output).pixels
-            if restored.shape[:2] != picture.pixels.shape[:2]:
-                raise InputError(
-                    f"{output}: is {_size(restored)}, its input {_size(picture.pixels)} pixels; --overwrite replaces it"
-                )
+            restored = self._read_result(output, picture)
         else:
+            check_format_holds(output, picture.pixels)  # now, as restoring takes long
             restored = self.restorer(picture.pixels)
-            write_picture(output, picture._replace(pixels=restored))
+            notes += write_picture(output, picture._replace(pixels=restored))
         if comparison is not None:
-            pair = np.concatenate([_rgb8(picture.pixels), _rgb8(restored)], 1)
+            pair = np.concatenate([rgb8(picture.pixels), rgb8(restored)], 1)
             write_picture(comparison, picture._replace(pixels=pair))
+        message = "; ".join(notes)
+        if message:
+            logger.warning("%s: %s", printable(str(source)), printable(message))
         scores = None
         if target is not None and before is not None:
             scores = ScoreChange(*before, *self._score(restored, target))
             logger.info("%s: PSNR %.2f -> %.2f dB, SSIM %.4f -> %.4f", source, *scores[::2], *scores[1::2])
-        return Outcome(source, output, "kept" if keep else "restored", scores=scores)
+        return Outcome(source, output, "kept" if keep else "restored", message, scores)
 
-    def _read_target(self, root: Path, relative: Path, picture: Picture) -> NDArray[np.uint8]:
-        wanted = root / relative if root.is_dir() else root
-        if not wanted.is_file():
-            # The same name with another suffix: results of JPEG inputs are often compared with PNG targets.
-            others = (wanted.with_suffix(suffix) for suffix in PICTURE_FORMATS)
-            wanted = next((other for other in others if other.is_file()), wanted)
-        target = _rgb8(read_picture(wanted).pixels)
-        if target.shape[:2] != picture.pixels.shape[:2]:
+    def _read_result(self, output: Path, picture: Picture) -> Pixels:
+        restored = read_picture(output).pixels
+        if restored.shape[:2] != picture.pixels.shape[:2]:
             raise InputError(
-                f"{wanted}: is {_size(target)}, its input {_size(picture.pixels)} pixels; give targets of one size"
+                f"{output}: is {size_text(restored)}, its input {size_text(picture.pixels)} pixels; "
+                "--overwrite replaces it"
             )
-        return target
+        return restored
 
-    def _score(self, pixels: NDArray[Any], target: NDArray[np.uint8]) -> tuple[float, float]:
+    def _score(self, pixels: Pixels, target: NDArray[np.uint8]) -> tuple[float, float]:
         """Return PSNR and SSIM by the metrics of the task's protocol, of pictures as files hold them: 8 bits."""
-        scores = self.protocol.score(_rgb8(pixels), target)
+        scores = self.protocol.score(rgb8(pixels), target)
         return scores["psnr"], scores["ssim"]
 
 
-def _size(pixels: NDArray[Any]) -> str:
-    return f"{pixels.shape[1]} x {pixels.shape[0]}"
+def _identity(path: Path) -> FileIdentity | None:
+    """Return what tells files apart whose names do not: links, hard or symbolic, lead to one."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
-def _rgb8(pixels: NDArray[Any]) -> NDArray[np.uint8]:
-    """Return (H, W, 3) of 8 bits, alpha dropped."""
-    peak = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}.get(pixels.dtype, 1)
-    colours = pixels[..., None] if pixels.ndim == 2 else pixels[..., : 3 if pixels.shape[2] >= 3 else 1]
-    colours = (
-        colours if peak == 255 else np.rint(colours.astype(np.float64).clip(0, peak) * (255 / peak)).astype(np.uint8)
-    )
-    return np.ascontiguousarray(np.broadcast_to(colours, (*colours.shape[:2], 3)))
-
-
-def summary(outcomes: Iterable[Outcome]) -> str:
-    """Return the outcomes in one or two lines: counts, and mean scores where there are targets."""
-    done = list(outcomes)
-    counts = {status: sum(outcome.status == status for outcome in done) for status in ("restored", "kept", "failed")}
-    text = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-    scores = [outcome.scores for outcome in done if outcome.scores is not None]
-    if scores:
-        mean = ScoreChange(*(float(np.mean(column)) for column in zip(*scores, strict=True)))
-        text += (
-            f"\nmean of {len(scores)}: PSNR {mean.psnr_before:.2f} -> {mean.psnr:.2f} dB, "
-            f"SSIM {mean.ssim_before:.4f} -> {mean.ssim:.4f}"
-        )
-    return text
+def _reason(source: Path, error: Exception) -> str:
+    if isinstance(error, MemoryError):
+        return f"{source}: out of memory; restore it alone, or in parts"
+    text = f"{error.strerror or error}; check the name" if isinstance(error, OSError) else str(error)
+    return text if str(source) in text else f"{source}: {text}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
@@ -18,6 +17,7 @@ from mprnet_plugin.archs.local_pooling import use_local_pooling
 from mprnet_plugin.archs.mprnet_arch import SIZE_MULTIPLE, MPRNet
 from mprnet_plugin.errors import InputError, nearest
 from mprnet_plugin.inference.tiling import Span, blend_weights, check_overlap, check_tile, spans
+from mprnet_plugin.memory import free_memory
 
 __all__ = ["Precision", "Restorer", "available_memory", "choose_device"]
 
@@ -31,8 +31,6 @@ _SLACK = 0.5
 """By how much floats may leave [0, 1]: a resized picture's may a little, while 0 to 255 is another unit."""
 _MAPS_ALIVE = 13.0
 """Peak memory in full-resolution maps of stage 3's width; measured by scripts/benchmarks/bench_inference.py."""
-_MEMINFO = Path("/proc/meminfo")
-_CGROUP = Path("/sys/fs/cgroup")
 _PEAKS = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}
 
 AnyImage = TypeVar("AnyImage", NDArray[Any], Tensor)
@@ -60,28 +58,12 @@ def choose_device(name: str | torch.device = "auto") -> torch.device:
 
 
 def available_memory(device: torch.device) -> int:
-    """Return how many bytes may be used on a device: what is free there, or in the machine and its container.
-
-    File caches, which the system gives up when asked, count as free.
-    """
+    """Return how many bytes may be used on a device; see :func:`~mprnet_plugin.memory.free_memory` for the CPU's."""
     if device.type == "cuda":
         # torch keeps what earlier pictures used, so that it is neither free nor taken.
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(torch.cuda.mem_get_info(device)[0]) + kept
-    try:
-        free = _field(_MEMINFO, "MemAvailable:") * 1024
-    except OSError:
-        return 4 << 30  # macOS and Windows do not say
-    try:
-        used = int((_CGROUP / "memory.current").read_text()) - _field(_CGROUP / "memory.stat", "inactive_file")
-        return min(free, int((_CGROUP / "memory.max").read_text()) - used)
-    except (ValueError, OSError):  # no container, or one without a limit ("max")
-        return free
-
-
-def _field(path: Path, name: str) -> int:
-    lines = (line.split() for line in path.read_text().splitlines())
-    return next((int(words[1]) for words in lines if words and words[0] == name), 0)
+    return free_memory()
 
 
 class Restorer:

@@ -1,15 +1,12 @@
-"""Read weights of any origin safely, and tell from their shapes which network they belong to.
+"""Take weights of any origin out of their file, and tell from their shapes which network they belong to.
 
 Known are the authors' ``.pth`` (``{"epoch", "state_dict", "optimizer"}``, names perhaps behind ``module.``), the host's
-(``{"params", "params_ema"}``), safetensors and PaddleGAN's ``.pdparams``; the content decides, not the suffix. No file
-can run code: tensors and plain values are all that is read.
+(``{"params", "params_ema"}``), safetensors and PaddleGAN's ``.pdparams``; the content decides, not the suffix.
 """
 
 from __future__ import annotations
 
-import pickle
 import re
-import zipfile
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from os import PathLike
@@ -17,21 +14,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from mprnet_plugin.archs.config import MPRNetConfig
+from mprnet_plugin.archs.config import WIDEST, MPRNetConfig
+from mprnet_plugin.archs.mprnet_arch import MPRNet
 from mprnet_plugin.errors import InputError, nearest
-from mprnet_plugin.weights.paddle import load_pdparams
+from mprnet_plugin.weights.reading import read_checkpoint
 
-__all__ = ["infer_config", "load_into", "load_state_dict", "tie_prelu"]
+__all__ = ["infer_config", "load_into", "load_network", "load_state_dict", "tie_prelu"]
 
 WEIGHT_KEYS = ("params_ema", "params", "state_dict", "generator")
 """Where weights lie inside a checkpoint, best first: host, host, authors, PaddleGAN's trainer."""
-PREFIXES = ("module.", "_orig_mod.")
+_PREFIXES = re.compile(r"(?:module\.|_orig_mod\.)*")
 """What DistributedDataParallel and torch.compile put before every name."""
-_LEGACY_MAGIC = 0x1950A86A20F9469CFC6C.to_bytes(10, "little")
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_MOST_ENTRIES = 20_000
+"""Twice as many as the deepest network that a configuration allows."""
+_MOST_PAIRS = 32
+_LONGEST_NAME = 100
 _CAB_MARK = ".CA.conv_du.0.weight"
 
 
@@ -52,71 +52,60 @@ def load_state_dict(path: str | PathLike[str], param_key: str | None = None) -> 
             values, has no entry ``param_key``, or PReLU entries that differ.
     """
     file = Path(path)
-    weights = _select(_read(file), param_key, file)
-    result: dict[str, Tensor] = {}
-    for key, value in weights.items():
-        name = str(key)
-        while name.startswith(PREFIXES):
-            name = name.split(".", 1)[1]
-        if not isinstance(value, Tensor):
-            raise InputError(
-                f"{file}: entry {name!r} is a {type(value).__name__}, expected a tensor; give a file of network weights"
-            )
-        if not (value.is_floating_point() and value.layout == torch.strided and value.device.type == "cpu"):
-            kind = f"{value.dtype} on {value.device}, {value.layout}"
-            raise InputError(
-                f"{file}: entry {name!r} is {kind}, expected floating point; give a file of network weights"
-            )
-        result[name] = value
+    weights = _select(read_checkpoint(file), param_key, file)
+    if len(weights) > _MOST_ENTRIES:
+        raise InputError(f"{file}: has {len(weights)} entries, no MPRNet has over {_MOST_ENTRIES}; give one's weights")
+    result = {_bare_name(key): _floating(value, _bare_name(key), file) for key, value in weights.items()}
+    # Strides of 0 and a tensor under many names let a small file declare what would take all memory to copy. PReLU's
+    # single number may have many names.
+    declared = sum(value.numel() * value.element_size() for value in result.values() if value.numel() > 1)
+    if declared > file.stat().st_size:
+        raise InputError(f"{file}: declares {declared} bytes of weights, more than the file has; get the file anew")
     return tie_prelu(result, str(file))
 
 
-def _read(path: Path) -> Mapping[Any, Any]:
-    """Return the file's content after its first bytes told what it is."""
-    try:
-        with path.open("rb") as stream:
-            head = stream.read(512)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; give the path of a .pth, .safetensors or .pdparams file") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); give a readable file of weights") from error
-    if head.startswith(b"PK") or (head.startswith(b"\x80") and _LEGACY_MAGIC in head[:32]):
-        return _read_torch(path)
-    if head[8:9] == b"{":
-        try:
-            return load_file(path)
-        except (SafetensorError, OSError, ValueError) as error:
-            raise InputError(f"{path}: is a damaged safetensors file ({error}); copy or download it again") from error
-    if head.startswith(b"\x80"):
-        return load_pdparams(path)
-    if not head:
-        found = "an empty file"
-    elif head.lstrip()[:1] == b"<":
-        found = "a web page (the download was not the file itself)"
-    else:
-        found = f"a file that starts with {head[:8]!r}"
-    raise InputError(f"{path}: is {found}, expected weights as .pth, .safetensors or .pdparams; get the file again")
+def _bare_name(key: object) -> str:
+    name = str(key) if isinstance(key, (str, int)) else type(key).__name__
+    match = _PREFIXES.match(name)
+    return name[match.end() if match else 0 :]
 
 
-def _read_torch(path: Path) -> Mapping[Any, Any]:
-    try:
-        # Only zip files can be mapped; then an optimiser's state beside the weights is never read from the disk.
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except pickle.UnpicklingError as error:
-        name = re.search(r"GLOBAL (\S+)", str(error))
+def _floating(value: object, name: str, file: Path) -> Tensor:
+    """Return an entry that a network can hold."""
+    shown = repr(name[:_LONGEST_NAME])
+    if not isinstance(value, Tensor):
         raise InputError(
-            f"{path}: refused, as it holds more than tensors and plain values"
-            f"{f' ({name.group(1)})' if name else ''} and could run code; save its state_dict alone"
-        ) from error
-    except Exception as error:  # torch raises RuntimeError, EOFError, KeyError and more for a damaged file
-        raise InputError(
-            f"{path}: is damaged, cut short or no PyTorch checkpoint ({type(error).__name__}); fetch it again"
-        ) from error
-    if not isinstance(content, Mapping):
-        raise InputError(
-            f"{path}: holds a {type(content).__name__}, expected a dictionary of name to tensor; save a state_dict"
+            f"{file}: entry {shown} is a {type(value).__name__}, expected a tensor; give a file of network weights"
         )
-    return content
+    if value.dtype not in _FLOATS or value.layout != torch.strided or value.device.type != "cpu":
+        kind = f"{value.dtype} on {value.device}, {value.layout}"
+        raise InputError(
+            f"{file}: entry {shown} is {kind}, expected floating point of 16, 32 or 64 bits; give a file of network "
+            "weights"
+        )
+    if value.numel() == 0:
+        raise InputError(f"{file}: entry {shown} is empty, of shape {tuple(value.shape)}; give a file of weights")
+    return value
+
+
+def load_network(path: str | PathLike[str], param_key: str | None = None) -> MPRNet:
+    """Build the network that a file of weights belongs to, with these weights, on the CPU.
+
+    Every shape is compared before any memory is taken for the network.
+
+    Raises:
+        InputError: As :func:`load_state_dict`, :func:`infer_config` and :func:`load_into` do.
+    """
+    state_dict = load_state_dict(path, param_key)
+    try:
+        config = infer_config(state_dict)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    with torch.device("meta"):
+        net = MPRNet.from_config(config)
+    _check_match(net, state_dict, path)
+    load_into(net.to_empty(device="cpu"), state_dict, path)
+    return net
 
 
 def _select(content: Mapping[Any, Any], param_key: str | None, path: Path) -> Mapping[Any, Any]:
@@ -129,7 +118,7 @@ def _select(content: Mapping[Any, Any], param_key: str | None, path: Path) -> Ma
         raise InputError(f"{path}: has no weights under {param_key!r}; {hint}")
     weights: Mapping[Any, Any] = content if param_key is None else content[param_key]
     if not any(isinstance(value, Tensor) for value in weights.values()):
-        names = ", ".join(sorted(map(str, weights))[:6]) or "nothing"
+        names = ", ".join(sorted(str(key)[:_LONGEST_NAME] for key in weights)[:6]) or "nothing"
         state = "optimizers" in weights or "optimizer" in weights
         fix = "this is a training state: give the net_g_*.pth beside it" if state else "give a file of network weights"
         raise InputError(f"{path}: holds no tensors by name (found {names}); {fix}")
@@ -176,7 +165,7 @@ def infer_config(state_dict: Mapping[str, Tensor]) -> MPRNetConfig:
     missing = [key for key in needed if key not in state_dict or state_dict[key].dim() != 4]
     blocks = [key for key in state_dict if re.fullmatch(rf"stage3_orsnet\.orb1\.body\.\d+{re.escape(_CAB_MARK)}", key)]
     if missing or not blocks:
-        found = ", ".join(list(state_dict)[:3]) or "nothing"
+        found = ", ".join(key[:_LONGEST_NAME] for key in list(state_dict)[:3]) or "nothing"
         lacks = missing[0] if missing else f"stage3_orsnet.orb1.body.0{_CAB_MARK}"
         raise InputError(
             f"these are not the weights of an MPRNet: no {lacks} (found {found}); give an MPRNet checkpoint"
@@ -204,7 +193,9 @@ def infer_config(state_dict: Mapping[str, Tensor]) -> MPRNetConfig:
 
 def _infer_reduction(state_dict: Mapping[str, Tensor], n_feat: int) -> int:
     pairs = {tuple(value.shape[:2]) for key, value in state_dict.items() if key.endswith(_CAB_MARK)}
-    fitting = [r for r in range(1, n_feat + 1) if all(width // r == hidden for hidden, width in pairs)]
+    if len(pairs) > _MOST_PAIRS:
+        raise InputError(f"channel attention has {len(pairs)} different widths; give an MPRNet checkpoint")
+    fitting = [r for r in range(1, min(n_feat, WIDEST) + 1) if all(width // r == hidden for hidden, width in pairs)]
     if not fitting:
         raise InputError(f"channel attention widths {sorted(pairs)} fit no reduction; give an MPRNet checkpoint")
     divides = [r for r in fitting if all(width % r == 0 for _, width in pairs)]
@@ -223,18 +214,22 @@ def load_into(net: nn.Module, state_dict: Mapping[str, Tensor], source: str | Pa
         InputError: Names or shapes differ: both networks are named where the widths tell them apart, else the differing
             names are listed; or a weight is not finite.
     """
-    own = net.state_dict()
-    missing = own.keys() - state_dict.keys()
-    unexpected = state_dict.keys() - own.keys()
-    shapes = [key for key in own.keys() & state_dict.keys() if own[key].shape != state_dict[key].shape]
-    if missing or unexpected or shapes:
-        raise InputError(f"{source}: {_two_networks(own, state_dict) or _differences(missing, unexpected, shapes)}")
+    _check_match(net, state_dict, source)
     broken = next((key for key, value in state_dict.items() if not bool(torch.isfinite(value).all())), None)
     if broken is not None:
         raise InputError(
             f"{source}: {broken!r} has values that are not finite: that training diverged; take an earlier one"
         )
     net.load_state_dict(dict(state_dict), strict=True)
+
+
+def _check_match(net: nn.Module, state_dict: Mapping[str, Tensor], source: str | PathLike[str]) -> None:
+    own = net.state_dict()
+    missing = own.keys() - state_dict.keys()
+    unexpected = state_dict.keys() - own.keys()
+    shapes = [key for key in own.keys() & state_dict.keys() if own[key].shape != state_dict[key].shape]
+    if missing or unexpected or shapes:
+        raise InputError(f"{source}: {_two_networks(own, state_dict) or _differences(missing, unexpected, shapes)}")
 
 
 def _two_networks(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str | None:

@@ -7,7 +7,7 @@ pickled as the pair (internal name, array). Layout facts: python/paddle/framewor
 
 from __future__ import annotations
 
-import pickle
+import math
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,55 +18,101 @@ import torch
 from torch import Tensor
 
 from mprnet_plugin.errors import InputError
+from mprnet_plugin.weights.pickles import BoundedUnpickler, Inert, RefusedError
 
 __all__ = ["NAME_TABLE", "load_pdparams", "to_paddle"]
 
 NAME_TABLE = "StructuredToParameterName@@"
 """Paddle's own entry beside the arrays."""
+_MOST_SIDES = 8
 
 
-def _latin1(text: str, encoding: str) -> bytes:
-    """Stand in for ``_codecs.encode``, through which protocol 2 writes bytes, for the one encoding it uses."""
-    if encoding != "latin1":
-        raise _RefusedError(f"it names encoding {encoding!r}")
-    return text.encode("latin1")
+_KINDS = frozenset({"f2", "f4", "f8", *(f"{sign}{size}" for sign in "iu" for size in (1, 2, 4, 8)), "b1"})
 
 
-# `_reconstruct` is taken from what numpy itself would write, as its module moved between numpy 1 and 2.
-_RECONSTRUCT = np.zeros(0).__reduce__()[0]
-# And so is what protocol 5 names: the memory of an array as bytes, its type, shape and order.
-_FROM_BUFFER = np.zeros(0).__reduce_ex__(5)[0]
-_ALLOWED: dict[tuple[str, str], object] = {
-    ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,
-    ("numpy._core.multiarray", "_reconstruct"): _RECONSTRUCT,
-    ("numpy.core.numeric", "_frombuffer"): _FROM_BUFFER,
-    ("numpy._core.numeric", "_frombuffer"): _FROM_BUFFER,
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
-    ("collections", "OrderedDict"): OrderedDict,
-    ("builtins", "tuple"): tuple,
-    ("__builtin__", "tuple"): tuple,
-    ("_codecs", "encode"): _latin1,
+class _Kind(Inert):
+    """Stands for ``numpy.dtype``."""
+
+    def __init__(self, name: str, *_: object) -> None:
+        if name not in _KINDS:
+            raise RefusedError(f"it names the type {name!r}"[:200])
+        self.dtype = np.dtype(name)
+
+    def __setstate__(self, state: object) -> None:
+        order = state[1] if isinstance(state, tuple) and len(state) > 1 else None
+        if order in ("<", ">", "="):
+            self.dtype = self.dtype.newbyteorder(order)
+
+
+class _Array(Inert):
+    """Stands for an array: made empty, then given shape, type and bytes, which must agree."""
+
+    tensor: Tensor
+
+    def __setstate__(self, state: object) -> None:
+        if not isinstance(state, tuple) or len(state) != 5:
+            raise RefusedError("it holds an array of another kind")
+        _, shape, kind, fortran, content = state
+        self.fill(content, kind, shape, "F" if fortran else "C")
+
+    def fill(self, content: object, kind: object, shape: object, order: object) -> None:
+        """Take the array's content.
+
+        Raises:
+            RefusedError: Shape and type ask for other than the bytes that are there.
+        """
+        content = content.encode("latin1") if isinstance(content, str) else content  # as Python 2 wrote bytes
+        sides = shape if isinstance(shape, tuple) and len(shape) <= _MOST_SIDES else (None,)
+        if not isinstance(kind, _Kind) or not isinstance(content, (bytes, bytearray)) or order not in ("C", "F"):
+            raise RefusedError("it holds an array of another kind")
+        if not all(type(side) is int and side >= 0 for side in sides):
+            raise RefusedError("it holds an array without a shape")
+        if math.prod(sides) * kind.dtype.itemsize != len(content):
+            raise RefusedError(f"an array of shape {sides} and type {kind.dtype} comes with {len(content)} bytes"[:200])
+        array = np.frombuffer(content, kind.dtype).reshape(sides, order=order)
+        # A copy, as torch takes neither foreign byte orders nor memory that is only read.
+        self.tensor = torch.from_numpy(array.astype(kind.dtype.newbyteorder("="), order="C", copy=True))
+
+
+def _reconstruct(_: object, shape: object, __: object) -> _Array:
+    if shape != (0,):  # numpy would make room for it
+        raise RefusedError("it makes an array before its content")
+    return _Array()
+
+
+def _from_buffer(content: object, kind: object, shape: object, order: object) -> _Array:
+    array = _Array()
+    array.fill(content, kind, shape, order)
+    return array
+
+
+def _pair(values: object) -> tuple[Any, ...]:
+    """Stand in for ``tuple``, by which Paddle pickles the internal name and the array of a nested tensor."""
+    if not isinstance(values, tuple) or len(values) != 2:
+        raise RefusedError("it names tuple for something else than a name and an array")
+    return values
+
+
+def _ordered(*values: object) -> OrderedDict[Any, Any]:
+    if values:
+        raise RefusedError("it fills a dictionary from a list")
+    return OrderedDict()
+
+
+_NAMES: dict[tuple[str, str], Any] = {
+    # The modules that these are in moved between numpy 1 and 2.
+    **{(f"numpy.{core}.multiarray", "_reconstruct"): _reconstruct for core in ("core", "_core")},
+    **{(f"numpy.{core}.numeric", "_frombuffer"): _from_buffer for core in ("core", "_core")},
+    ("numpy", "ndarray"): _Array,
+    ("numpy", "dtype"): _Kind,
+    ("collections", "OrderedDict"): _ordered,
+    ("builtins", "tuple"): _pair,
+    ("__builtin__", "tuple"): _pair,
 }
 
 
-class _RefusedError(pickle.UnpicklingError):
-    """A pickle names something that weights do not need."""
-
-
-class _ArraysOnly(pickle.Unpickler):
-    """Unpickler that knows numpy arrays and plain containers, and refuses every other name before importing it."""
-
-    def find_class(self, module: str, name: str) -> object:
-        """Return an allowed object; raise for anything else."""
-        try:
-            return _ALLOWED[module, name]
-        except KeyError:
-            raise _RefusedError(f"it names {module}.{name}") from None
-
-
 def load_pdparams(path: Path) -> Mapping[str, Any]:
-    """Read the dictionary of a ``.pdparams`` file, its arrays as tensors, nested dictionaries kept.
+    """Read the dictionary of a ``.pdparams`` file, its arrays and those of the dictionaries in it as tensors.
 
     Args:
         path: A pickle as ``paddle.save`` writes it.
@@ -80,8 +126,8 @@ def load_pdparams(path: Path) -> Mapping[str, Any]:
     """
     with path.open("rb") as stream:
         try:
-            content = _ArraysOnly(stream, encoding="latin1").load()
-        except _RefusedError as error:
+            content = BoundedUnpickler(stream, path.stat().st_size, _NAMES).load()
+        except RefusedError as error:
             raise InputError(
                 f"{path}: refused, as weights are arrays alone but {error}; nothing of it ran: do not trust this file"
             ) from error
@@ -93,26 +139,22 @@ def load_pdparams(path: Path) -> Mapping[str, Any]:
         raise InputError(
             f"{path}: holds a {type(content).__name__}, expected a dictionary of name to array; give a file of weights"
         )
-    try:
-        return _tensors(content)
-    except RecursionError:
-        raise InputError(f"{path}: is a dictionary that holds itself, expected name to array; get it anew") from None
+    # One dictionary may lie under many names, and is turned into tensors once.
+    inner = {id(value): _tensors(value) for value in content.values() if isinstance(value, Mapping)}
+    return {key: inner.get(id(value), value) for key, value in _tensors(content).items()}
 
 
 def _tensors(content: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return a dictionary with its arrays as tensors, what else it holds as it is."""
     result: dict[str, Any] = {}
     for key, value in content.items():
         if key == NAME_TABLE:
             continue
-        if isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], np.ndarray):
+        if isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], _Array):
             value = value[1]
-        if isinstance(value, Mapping):
-            value = _tensors(value)
-        elif isinstance(value, np.ndarray) and value.dtype.kind in "fiu" and value.dtype.itemsize <= 8:
-            # ascontiguousarray alone would keep a read-only or foreign-endian array, which torch does not take.
-            value = torch.from_numpy(value.astype(value.dtype.newbyteorder("="), order="C", copy=True))
         name = str(key)
-        result[f"{name[: -len('_weight')]}weight" if name.endswith("._weight") else name] = value
+        name = f"{name[: -len('_weight')]}weight" if name.endswith("._weight") else name
+        result[name] = getattr(value, "tensor", value) if isinstance(value, _Array) else value
     return result
 
 

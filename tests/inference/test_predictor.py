@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +11,21 @@ import torch
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio
 
+from mprnet_plugin import files
 from mprnet_plugin.archs.config import PRESETS
 from mprnet_plugin.archs.mprnet_arch import MPRNet
 from mprnet_plugin.errors import InputError
 from mprnet_plugin.inference.inputs import find_pictures
+from mprnet_plugin.inference.outcomes import summary
 from mprnet_plugin.inference.picture_files import read_picture
-from mprnet_plugin.inference.predictor import MPRPredictor, summary
+from mprnet_plugin.inference.predictor import MPRPredictor
 from mprnet_plugin.inference.restorer import Restorer
 from mprnet_plugin.tasks import WeightsFile, find_task
 from mprnet_plugin.weights import choice, download
 from mprnet_plugin.weights.choice import find_weights
 from mprnet_plugin.weights.convert import save_weights
 from tests.helpers import TINY, fill
+from tests.hostile.limits import full_disk
 
 
 def gentle() -> MPRNet:
@@ -158,26 +160,24 @@ def test_bad_files_are_named_and_the_rest_is_done(
     assert len(list((tmp_path / "output_dir" / "Restored").iterdir())) == 3
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_full_disk_is_named(weights: Path, tmp_path: Path) -> None:
     draw(tmp_path / "a.png")
     predictor = MPRPredictor(weight_path=weights)
-    predictor.folder.mkdir(parents=True)
-    (predictor.folder / f".{os.getpid()}.part.a_restoration.png").symlink_to("/dev/full")
-    outcome = predictor.run("a.png")[0]
+    with full_disk():
+        outcome = predictor.run("a.png")[0]
     assert outcome.status == "failed"
-    assert "could not be written (No space left on device)" in outcome.message
+    assert "could not be written (File too large)" in outcome.message
     assert list(predictor.folder.iterdir()) == []
 
 
 def test_no_permission_is_named(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     draw(tmp_path / "a.png")
 
-    def refuse(self: Path) -> bytes:
+    def refuse(path: Path) -> None:
         raise PermissionError(13, "Permission denied")
 
     predictor = MPRPredictor(weight_path=weights)
-    monkeypatch.setattr(Path, "read_bytes", refuse)  # the tests may run as root, whom no permission stops
+    monkeypatch.setattr(files, "open_regular", refuse)  # the tests may run as root, whom no permission stops
     assert "a.png: cannot be read (Permission denied)" in predictor.run("a.png")[0].message
     monkeypatch.undo()
     (tmp_path / "file").touch()

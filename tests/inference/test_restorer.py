@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mprnet_plugin import memory
 from mprnet_plugin.archs.config import PRESETS
 from mprnet_plugin.archs.mprnet_arch import MPRNet
 from mprnet_plugin.errors import InputError
@@ -324,8 +325,8 @@ def test_device_and_memory() -> None:
 
 
 def test_memory_of_machine_and_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_MEMINFO", tmp_path / "meminfo")
-    monkeypatch.setattr(module, "_CGROUP", tmp_path)
+    monkeypatch.setattr(memory, "_MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr(memory, "_CGROUP", tmp_path)
     cpu = torch.device("cpu")
     assert available_memory(cpu) == 4 << 30
     (tmp_path / "meminfo").write_text("MemTotal: 9000 kB\nMemAvailable:    8000 kB\n")

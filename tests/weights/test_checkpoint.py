@@ -176,8 +176,8 @@ def test_mismatch_lists_grouped_keys(net: MPRNet) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [torch.zeros(3, dtype=torch.int8), torch.zeros(3, dtype=torch.complex64), torch.eye(3).to_sparse()],
-    ids=["int8", "complex", "sparse"],
+    [torch.zeros(3, dtype=torch.int8), torch.zeros(3, dtype=torch.complex64), torch.zeros(3).to(torch.float8_e5m2)],
+    ids=["int8", "complex", "float8"],
 )
 def test_what_no_network_holds_is_refused(value: torch.Tensor, net: MPRNet, tmp_path: Path) -> None:
     torch.save({"params": {**net.state_dict(), "tail.weight": value}}, tmp_path / "w.pth")
@@ -196,7 +196,7 @@ def test_a_pickle_that_holds_itself(tmp_path: Path) -> None:
     content: dict[str, Any] = {}
     content["inner"] = content
     (tmp_path / "w.pdparams").write_bytes(pickle.dumps(content, protocol=4))
-    with pytest.raises(InputError, match="holds itself"):
+    with pytest.raises(InputError, match=r"holds no tensors by name \(found inner\)"):
         load_state_dict(tmp_path / "w.pdparams")
 
 
