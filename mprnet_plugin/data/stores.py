@@ -19,7 +19,7 @@ import lmdb
 import numpy as np
 from PIL import Image as PillowImage
 
-from mprnet_plugin.data.decoding import KNOWN_FORMATS, DecodedImage, decode_rgb
+from mprnet_plugin.data.decoding import KNOWN_FORMATS, DecodedImage, decode_rgb, own_size_limit
 from mprnet_plugin.data.folders import list_images
 from mprnet_plugin.data.lmdb_pages import check_pages
 from mprnet_plugin.data.meta_info import META_NAME, REPACK, read_meta
@@ -101,7 +101,7 @@ class FolderStore:
 def _header_size(file: BinaryIO, name: str) -> tuple[int, int]:
     """Return (height, width) of an image file as decoded, from its header."""
     try:
-        with PillowImage.open(file, formats=KNOWN_FORMATS) as image:
+        with own_size_limit(), PillowImage.open(file, formats=KNOWN_FORMATS) as image:
             width, height = image.size
             # Pillow reports the size of a TIFF with its orientation applied, of other formats without. Without an
             # entry before the pixels, it would decode all of a PNG to look for one behind them.

@@ -5,6 +5,9 @@ import io
 import multiprocessing
 import os
 import pickle
+import struct
+import tracemalloc
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +29,7 @@ def picture(seed: int = 0, height: int = 40, width: int = 56, dtype: Any = np.ui
 
 def write_lmdb(root: Path, values: dict[str, bytes], meta: str | None = None) -> Path:
     """Write the host's layout with lmdb itself."""
-    environment = lmdb.open(str(root), map_size=1 << 26)
+    environment = lmdb.open(str(root), map_size=1 << 27)
     with environment.begin(write=True) as transaction:
         for key, value in values.items():
             transaction.put(key.encode(), value)
@@ -146,12 +149,116 @@ def test_value_that_its_header_does_not_fit(tmp_path: Path) -> None:
         ("a.png (40,56,3) 1\na.png (40,56,3) 1\n", "line 2 repeats a key"),
         ("", "lists no image"),
         ("é.png (40,56,3) 1\n", "not ASCII"),
+        ("a.png (0,56,3) 1\n", "line 1 is not 'key.png"),
+        ("a.png (99999999999,56,3) 1\n", "line 1 is not 'key.png"),
+        ("a.png (1" + "0" * 5000 + ",56,3) 1\n", "line 1 is not 'key.png"),
+        ("/etc/a.png (40,56,3) 1\n", "'/etc/a.png' is no key"),
+        ("../a.png (40,56,3) 1\n", "'../a.png' is no key"),
+        ("b/../a.png (40,56,3) 1\n", "'b/../a.png' is no key"),
+        ("b//a.png (40,56,3) 1\n", "'b//a.png' is no key"),
+        ("b\\a.png (40,56,3) 1\n", "is no key"),
+        ("a\0.png (40,56,3) 1\n", "is no key"),
     ],
 )
 def test_bad_meta_info(tmp_path: Path, meta: str, says: str) -> None:
     root = write_lmdb(tmp_path / "x.lmdb", {"a": b"1"}, meta)
     with pytest.raises(InputError, match=says):
         LmdbStore(root)
+
+
+def test_a_value_that_asks_for_more_pixels_than_listed_is_not_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sIIBBBBB", 13, b"IHDR", 30_000, 30_000, 8, 2, 0, 0, 0)
+    bomb = head + struct.pack(">I", zlib.crc32(head[12:])) + struct.pack(">I4sI", 0, b"IEND", zlib.crc32(b"IEND"))
+    store = LmdbStore(write_lmdb(tmp_path / "x.lmdb", {"a": bomb, "b": bytes(65 << 20)}))
+    monkeypatch.setattr("mprnet_plugin.data.stores.decode_rgb", lambda *_: pytest.fail("decoded"))
+    with pytest.raises(InputError, match=r"x.lmdb:a is 30000x30000, meta_info.txt says 56x40"):
+        store.read("a")
+    with pytest.raises(InputError, match=r"x.lmdb:b has 68157440 bytes, more than 56x40 pixels need"):
+        store.read("b")
+
+
+def test_views_are_kept_for_a_bounded_number_of_keys(tmp_path: Path) -> None:
+    """Each key that is read leaves nothing behind, however many there are: half a kilobyte each once added up."""
+    pixels = ppm(picture(height=1, width=1))
+    root = write_lmdb(tmp_path / "x.lmdb", {f"{n:06d}": pixels for n in range(20_000)})
+    store = LmdbStore(root)
+    for key in store.keys()[:5000]:
+        store.read(key)
+    gc.collect()
+    tracemalloc.start()
+    for key in store.keys()[5000:]:
+        store.read(key)
+    grown, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert grown < 200_000
+    assert store.read("000003") is store.read("000003")  # the first ones are found again at once
+
+
+def damage(root: Path, place: int, form: str, value: int) -> None:
+    with (root / "data.mdb").open("r+b") as file:
+        file.seek(place)
+        file.write(struct.pack(f"={form}", value))
+
+
+@pytest.mark.parametrize(
+    ("place", "form", "value", "says"),
+    [
+        (12, "H", 16, None),  # in the older head page: nobody looks
+        (4096 + 16, "I", 1, "no readable LMDB"),
+        (4096 + 16 + 24, "I", 0, "no readable LMDB"),
+        (4096 + 16 + 24, "I", 8192, "damaged: its two head pages disagree"),
+        (4096 + 16 + 24 + 48 + 4, "H", 4, "sorted duplicates"),
+        (4096 + 16 + 24 + 48 + 6, "H", 40, "damaged: page|damaged: its tree leads"),
+        (4096 + 16 + 24 + 48 + 32, "Q", 9, "damaged: its head counts 9 values, its tree holds 3"),
+        (4096 + 16 + 24 + 48 + 40, "Q", 1 << 40, "damaged: its tree leads to page"),
+        (4096 + 16 + 24 + 96, "Q", 1 << 40, "is truncated"),
+        ("leaf", "H", 0xFFFF, "is not of its kind"),  # upper edge of the offsets
+        ("offset", "H", 4094, "points outside of itself"),
+        ("size", "I", 0xFFFFFFF0, "lies outside of the file|longer than the page"),
+        ("key", "H", 4000, "a key of page"),
+        ("flags", "H", 4, "holds other things than values"),
+        ("page", "Q", 1 << 50, "lies outside of the file"),
+        ("page", "Q", 2, None),  # inside of the file: the value is wrong, but nothing else is read
+    ],
+)
+def test_pages_that_lie_are_found_before_lmdb_follows_them(
+    raw: Path, place: int | str, form: str, value: int, says: str | None
+) -> None:
+    data = (raw / "data.mdb").read_bytes()
+    root = 4096 * struct.unpack_from("=Q", data, 4096 + 16 + 24 + 48 + 40)[0]
+    node = root + struct.unpack_from("=H", data, root + 16)[0]
+    places = {
+        "leaf": root + 12,
+        "offset": root + 16,
+        "size": node,
+        "flags": node + 4,
+        "key": node + 6,
+        "page": node + 11,
+    }
+    damage(raw, places[place] if isinstance(place, str) else place, form, value)
+    if says is None:
+        LmdbStore(raw).open()
+    else:
+        with pytest.raises(InputError, match=says):
+            LmdbStore(raw).open()
+
+
+@pytest.mark.parametrize("name", ["data.mdb", "meta_info.txt"])
+def test_a_pipe_is_refused_and_not_waited_for(raw: Path, name: str) -> None:
+    (raw / name).unlink()
+    os.mkfifo(raw / name)
+    with pytest.raises(InputError, match=rf"{name}: cannot be read, as it is a pipe"):
+        LmdbStore(raw).read("s/0")
+
+
+def test_a_pipe_in_a_folder(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.png")
+    store = FolderStore(tmp_path)
+    for call in (store.size, store.read):
+        with pytest.raises(InputError, match=r"a\.png: cannot be read, as it is a pipe"):
+            call("a")
 
 
 def test_missing_files_and_keys(tmp_path: Path, raw: Path) -> None:

@@ -34,13 +34,15 @@ from mprnet_plugin.errors import InputError
 HANG = 30  # seconds
 NAMES = ("data.mdb", "meta_info.txt", "manifest.json")
 ODD: list[Any] = [
-    None, True, -1, 0, 10**30, 1e308, float("nan"), "", "x" * 5000, "\ud800", [], {}, [[]], [[[[]]]], {"a": {}}, "../x", "\n",
+    None, True, -1, 0, 10**30, 1e308, float("nan"), "", "x" * 5000, "\ud800", [], {}, [[]], [[[[]]]], {"a": {}},
+    "../x", "\n",
 ]  # fmt: skip
 EXTREMES = (0, 1, 2, 7, 16, 255, 4095, 4096, 1 << 15, (1 << 16) - 1, (1 << 31) - 1, 1 << 32, 1 << 62, (1 << 64) - 1)
 LINES = (
     "{key}.png (0,0,3) 1", "{key}.png (40,56,3) 1\n{key}.png (40,56,3) 1", "{key}.png (-1,56,3) 1",
     "{key}.png (99999999999999999999,1,3) 1", "{key}.png (1" + "0" * 5000 + ",1,3) 1", "{key}.png", "", "\x00",
-    "../../{key}.png (40,56,3) 1", "/etc/{key}.png (40,56,3) 1", "a//{key}.png (40,56,3) 1", "{key}", "é.png (40,56,3) 1",
+    "../../{key}.png (40,56,3) 1", "/etc/{key}.png (40,56,3) 1", "a//{key}.png (40,56,3) 1", "{key}",
+    "é.png (40,56,3) 1",
     "a\\{key}.png (40,56,3) 1", "{key}\x00.png (40,56,3) 1", "\x1b[2J{key}.png (40,56,3) 1", ".png (40,56,3) 1",
     "{key}.png (9999999,9999999,3) 1", "x" * 100_000, "{key}.png (56,40,3) 1", "{key}.png (40,56) 1",
 )  # fmt: skip
@@ -117,8 +119,10 @@ def special_file(root: Path, rng: random.Random) -> None:
     elif kind == 1:
         path.mkdir()
     elif kind == 2:
-        with socket.socket(socket.AF_UNIX) as server, contextlib.chdir(root):  # the whole path is too long for a socket
-            server.bind(path.name)
+        with socket.socket(socket.AF_UNIX) as server:
+            here = os.open(root, os.O_RDONLY)
+            server.bind(f"/proc/self/fd/{here}/{path.name}")  # the whole path is too long for a socket
+            os.close(here)
     elif kind < 5:
         path.symlink_to(rng.choice(["/dev/zero", "/dev/tty", path.name, "nothing", "/proc/self/mem", "/dev/stdin"]))
 
@@ -164,7 +168,8 @@ def odd_values(root: Path, rng: random.Random) -> None:
             b"", b"P6\n0 0\n255\n", b"P6\n56 40\n0\n" + bytes(6720), b"P6\n99999999999 1\n255\n", b"P6\n56 40\n65535\n",
             good[:-1], good + b"x", b"P6\n-5 9\n255\n", png(30_000, 30_000), png(13_000, 13_000), png(0, 0), whole[:60],
             whole + bytes(3000), b"\xff\xd8\xff\xe0", b"%!PS-Adobe-3.0 EPSF\n", b"II*\0" + bytes(40), b"BM" + bytes(60),
-            b"GIF89a", b"RIFF\x10\0\0\0WEBPVP8X" + b"\xff" * 30, whole, rng.randbytes(3000), png(1 << 31, 1), bytes(1 << 20),
+            b"GIF89a", b"RIFF\x10\0\0\0WEBPVP8X" + b"\xff" * 30, whole, rng.randbytes(3000),
+            png(1 << 31, 1), bytes(1 << 20),
         ]
     )  # fmt: skip
     write(root, {"0": good, "1": odd, "2": good}, rng.choice([(40, 56), (40, 56), (13_000, 13_000), (1, 1)]))

@@ -5,7 +5,10 @@ import logging
 import os
 import subprocess
 import sys
+import time
 import types
+from collections import deque
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +24,7 @@ from lmdb_tools import decoders, gopro, pack, sidd
 from lmdb_tools.codec import PackOptions
 from lmdb_tools.manifest import read_manifest
 from lmdb_tools.verify import check_database, check_pair
-from lmdb_tools.writer import locked
+from lmdb_tools.writer import Database, locked
 from mprnet_plugin.data.decoding import decode_rgb
 from mprnet_plugin.data.stores import LmdbStore
 from mprnet_plugin.errors import InputError
@@ -113,13 +116,15 @@ def test_manifest_and_meta_info(source: Path, tmp_path: Path) -> None:
     assert sorted(path.name for path in root.iterdir()) == ["data.mdb", "manifest.json", "meta_info.txt"]
 
 
-def test_patches(source: Path, tmp_path: Path) -> None:
+def test_patches(source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
     run(source, tmp_path / "out", "--patch-size", "32", "--stride", "16")
     inputs, targets = both(tmp_path / "out")
     assert list(inputs) == list(targets)
     assert len(inputs) == 5 * 2 * 3
     np.testing.assert_array_equal(decode_rgb(inputs["s1/3_s005"], "x"), picture(3)[8:40, 16:48])
     np.testing.assert_array_equal(decode_rgb(targets["s1/3_s005"], "x"), picture(13)[8:40, 16:48])
+    assert "train: 30 pairs of patches cut from 5 pairs of images" in caplog.text
 
 
 def test_complete_output_is_left_alone(source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -172,27 +177,27 @@ def test_resumes_in_the_middle_of_a_picture(source: Path, tmp_path: Path, monkey
     patches = ("--patch-size", "32", "--stride", "16")
     run(source, tmp_path / "reference", *patches)
     output = tmp_path / "out"
-    real = pack.Database.write
+    real = Database.write
     written: list[int] = []
 
-    def failing(self: pack.Database, batch: Any) -> None:
+    def failing(self: Database, batch: Any) -> None:
         if len(written) == 8:
             self._journal(batch)  # as where the journal is on the disk and the commit fails
             raise OSError(28, "No space left on device")
         written.append(len(batch))
         real(self, batch)
 
-    monkeypatch.setattr(pack.Database, "write", failing)
+    monkeypatch.setattr(Database, "write", failing)
     with pytest.raises(InputError, match="No space left on device"):
         run(source, output, *patches)
     assert visible(output) == []
     counted: list[int] = []
 
-    def counting(self: pack.Database, batch: Any) -> None:
+    def counting(self: Database, batch: Any) -> None:
         counted.append(len(batch))
         real(self, batch)
 
-    monkeypatch.setattr(pack.Database, "write", counting)
+    monkeypatch.setattr(Database, "write", counting)
     assert run(source, output, *patches) == 0
     assert sum(written) == 8
     assert sum(counted) == 60 - 8
@@ -200,11 +205,87 @@ def test_resumes_in_the_middle_of_a_picture(source: Path, tmp_path: Path, monkey
     assert problems(output) == []
 
 
+def test_identity_is_the_files_not_how_their_path_was_typed(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that stopped half way, typed with a relative path, goes on by the absolute one and from another folder."""
+    monkeypatch.setattr(pack, "_BATCH_BYTES", 1)
+    real, written = Database.write, 0
+
+    def failing(self: Database, batch: Any) -> None:
+        nonlocal written
+        if written == 7:
+            raise OSError(28, "No space left on device")
+        written += len(batch)
+        real(self, batch)
+
+    monkeypatch.setattr(Database, "write", failing)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="No space left"):
+        run(Path("source"), Path("out"))
+    moved = source.rename(tmp_path / "elsewhere")
+    (tmp_path / "link").symlink_to(moved)
+    (tmp_path / "deeper").mkdir()
+    monkeypatch.chdir(tmp_path / "deeper")
+    counted = 0
+
+    def counting(self: Database, batch: Any) -> None:
+        nonlocal counted
+        counted += len(batch)
+        real(self, batch)
+
+    monkeypatch.setattr(Database, "write", counting)
+    assert run(tmp_path / "link", tmp_path / "out") == 0
+    assert counted == 10 - 7
+    assert run(Path("../elsewhere"), Path("../out")) == 0
+    assert counted == 10 - 7
+    assert problems(tmp_path / "out") == []
+
+
+def test_special_files_as_sources_are_refused_at_once(source: Path, tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        for side in ("input", "target"):
+            path = source / "train" / side / name
+            if name == "a.png":
+                os.mkfifo(path)
+            else:
+                path.symlink_to("/dev/zero")
+        line = [sys.executable, "-m", "lmdb_tools.gopro", "--source", str(source), "--output", str(tmp_path / "out")]
+        done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode == 2
+        assert done.stderr.splitlines()[-1].startswith(f"error: {source / 'train' / 'input' / name}: cannot be read")
+        for side in ("input", "target"):
+            (source / "train" / side / name).unlink()
+
+
+def test_a_place_that_cannot_be_written(source: Path) -> None:
+    line = [sys.executable, "-m", "lmdb_tools.gopro", "--source", str(source), "--output", "/proc/out"]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("error: /proc/out cannot be written")
+
+
+def test_memory_does_not_grow_with_a_reader_that_waits(source: Path, tmp_path: Path) -> None:
+    """A decoding process that nobody reads from stops: what it may send ahead is the pipe's buffer."""
+    (split,) = gopro.discover(source)
+    jobs = [decoders.Job(pair.key, pair.input, 0) for pair in split.pairs] * 200
+    for job in jobs:
+        assert job.picture.path.is_file()
+    with decoders.decoders(jobs, PackOptions(), 1) as results:
+        first = next(next(results))
+        assert len(first.data) > 40 * 56 * 3
+        time.sleep(1)
+        for pair in split.pairs:
+            pair.input.path.unlink()  # what was not decoded yet cannot be any more
+        with pytest.raises(InputError, match="cannot be read"):
+            deque(chain.from_iterable(results), maxlen=0)
+
+
 def test_full_disk_says_what_is_free(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(self: pack.Database, batch: Any) -> None:
+    def full(self: Database, batch: Any) -> None:
         raise lmdb.Error("mdb_txn_commit: Input/output error")
 
-    monkeypatch.setattr(pack.Database, "write", full)
+    monkeypatch.setattr(Database, "write", full)
     with pytest.raises(InputError, match=r"Input/output error, \d+ MB free; make room and type the same command"):
         run(source, tmp_path / "out")
     assert visible(tmp_path / "out") == []
@@ -264,7 +345,7 @@ def test_target_that_cannot_be_written(source: Path, tmp_path: Path) -> None:
 
 
 def test_too_little_room_is_said_before(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pack.shutil, "disk_usage", lambda _: types.SimpleNamespace(free=1000))
+    monkeypatch.setattr("shutil.disk_usage", lambda _: types.SimpleNamespace(free=1000))
     with pytest.raises(InputError, match=r"0\.00 GB free, train needs 0\.00 GB more"):
         run(source, tmp_path / "out")
 
