@@ -22,6 +22,7 @@ import lmdb
 
 from lmdb_tools.codec import Value
 from lmdb_tools.manifest import FORMAT, MANIFEST_NAME, Entry, read_manifest
+from mprnet_plugin.data.lmdb_pages import check_pages
 from mprnet_plugin.data.meta_info import META_NAME
 from mprnet_plugin.data.stores import DATA_NAME
 from mprnet_plugin.errors import InputError
@@ -143,8 +144,8 @@ class Database:
         """Open the partial database and cut the journal to what was committed; False where they do not fit."""
         journal = self.partial / _JOURNAL_NAME
         try:
-            env = self._open_env()
-            self.count = env.stat()["entries"]
+            self.count = check_pages(self.partial / DATA_NAME)
+            self._open_env()
             with journal.open("rb+") as file:
                 end = sum(len(file.readline()) for _ in range(self.count))
                 file.truncate(end)

@@ -21,22 +21,7 @@ from PIL import Image as Pillow
 from lmdb_tools.codec import ppm
 from mprnet_plugin.data.stores import FolderStore, LmdbStore, open_store
 from mprnet_plugin.errors import InputError
-
-
-def picture(seed: int = 0, height: int = 40, width: int = 56, dtype: Any = np.uint8) -> NDArray[Any]:
-    return np.random.default_rng(seed).integers(0, np.iinfo(dtype).max + 1, (height, width, 3), dtype)
-
-
-def write_lmdb(root: Path, values: dict[str, bytes], meta: str | None = None) -> Path:
-    """Write the host's layout with lmdb itself."""
-    environment = lmdb.open(str(root), map_size=1 << 27)
-    with environment.begin(write=True) as transaction:
-        for key, value in values.items():
-            transaction.put(key.encode(), value)
-    environment.close()
-    lines = "".join(f"{key}.png (40,56,3) 1\n" for key in values)
-    (root / "meta_info.txt").write_text(lines if meta is None else meta)
-    return root
+from tests.data.lmdb_files import picture, write_lmdb
 
 
 @pytest.fixture
@@ -194,55 +179,6 @@ def test_views_are_kept_for_a_bounded_number_of_keys(tmp_path: Path) -> None:
     tracemalloc.stop()
     assert grown < 200_000
     assert store.read("000003") is store.read("000003")  # the first ones are found again at once
-
-
-def damage(root: Path, place: int, form: str, value: int) -> None:
-    with (root / "data.mdb").open("r+b") as file:
-        file.seek(place)
-        file.write(struct.pack(f"={form}", value))
-
-
-@pytest.mark.parametrize(
-    ("place", "form", "value", "says"),
-    [
-        (12, "H", 16, None),  # in the older head page: nobody looks
-        (4096 + 16, "I", 1, "no readable LMDB"),
-        (4096 + 16 + 24, "I", 0, "no readable LMDB"),
-        (4096 + 16 + 24, "I", 8192, "damaged: its two head pages disagree"),
-        (4096 + 16 + 24 + 48 + 4, "H", 4, "sorted duplicates"),
-        (4096 + 16 + 24 + 48 + 6, "H", 40, "damaged: page|damaged: its tree leads"),
-        (4096 + 16 + 24 + 48 + 32, "Q", 9, "damaged: its head counts 9 values, its tree holds 3"),
-        (4096 + 16 + 24 + 48 + 40, "Q", 1 << 40, "damaged: its tree leads to page"),
-        (4096 + 16 + 24 + 96, "Q", 1 << 40, "is truncated"),
-        ("leaf", "H", 0xFFFF, "is not of its kind"),  # upper edge of the offsets
-        ("offset", "H", 4094, "points outside of itself"),
-        ("size", "I", 0xFFFFFFF0, "lies outside of the file|longer than the page"),
-        ("key", "H", 4000, "a key of page"),
-        ("flags", "H", 4, "holds other things than values"),
-        ("page", "Q", 1 << 50, "lies outside of the file"),
-        ("page", "Q", 2, None),  # inside of the file: the value is wrong, but nothing else is read
-    ],
-)
-def test_pages_that_lie_are_found_before_lmdb_follows_them(
-    raw: Path, place: int | str, form: str, value: int, says: str | None
-) -> None:
-    data = (raw / "data.mdb").read_bytes()
-    root = 4096 * struct.unpack_from("=Q", data, 4096 + 16 + 24 + 48 + 40)[0]
-    node = root + struct.unpack_from("=H", data, root + 16)[0]
-    places = {
-        "leaf": root + 12,
-        "offset": root + 16,
-        "size": node,
-        "flags": node + 4,
-        "key": node + 6,
-        "page": node + 11,
-    }
-    damage(raw, places[place] if isinstance(place, str) else place, form, value)
-    if says is None:
-        LmdbStore(raw).open()
-    else:
-        with pytest.raises(InputError, match=says):
-            LmdbStore(raw).open()
 
 
 @pytest.mark.parametrize("name", ["data.mdb", "meta_info.txt"])

@@ -52,10 +52,7 @@ def tree(folder: Path) -> dict[str, int]:
 def judged(folder: Path) -> list[dict[str, Any]]:
     """Run the script, which gives every database to both commands in its one process."""
     line = [sys.executable, str(SCRIPT), str(folder), "0", str(COUNT)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        line, cwd=folder, env=environment, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
-    )
+    done = subprocess.run(line, cwd=folder, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
     assert done.returncode == 0, (done.stdout[-2000:], done.stderr[-4000:])
     return [row for line in done.stdout.splitlines() if "verify" in (row := json.loads(line))]
 

@@ -8,33 +8,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 import pytest
-from numpy.typing import NDArray
-from PIL import Image as Pillow
 
-from lmdb_tools import gopro, info, verify
-from lmdb_tools.sheet import contact_sheet
+from lmdb_tools import info, verify
 from mprnet_plugin.errors import InputError
-
-
-@pytest.fixture(scope="module")
-def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("packed")
-    for number in range(3):
-        for side in ("input", "target"):
-            path = root / "source" / "train" / side / f"{number}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            image = np.random.default_rng(number).integers(0, 256, (40, 56, 3), np.uint8)
-            assert cv2.imwrite(str(path), image)
-    assert gopro.main(["--source", str(root / "source"), "--output", str(root / "out"), "--workers", "1"]) == 0
-    return root / "out"
-
-
-@pytest.fixture
-def output(packed: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(packed, tmp_path / "out"))
 
 
 def status(output: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
@@ -134,75 +111,6 @@ def test_not_a_database(tmp_path: Path) -> None:
         verify.main([str(tmp_path), "--workers", "0"])
 
 
-def sheet_of(path: Path) -> NDArray[np.uint8]:
-    return np.asarray(Pillow.open(path).convert("RGB"))
-
-
-def test_info(output: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert info.main([str(output), "--rows", "2", "--side", "28"]) == 0
-    text = capsys.readouterr().out
-    assert "3: 3 of 56x40" in text
-    assert "ppm, whole images, from prepared layout" in text
-    assert f"picture  {output / 'train_pairs.png'}" in text
-    assert sorted(path.name for path in output.iterdir()) == [
-        "train_input.lmdb",
-        "train_pairs.png",
-        "train_target.lmdb",
-    ]
-    sheet = sheet_of(output / "train_pairs.png")
-    assert sheet.shape == (2 * 18 + 2 * (18 + 20 + 8) + 8, 2 * (28 + 8) + 8, 3)
-    np.testing.assert_array_equal(sheet[54:74, 8:36], sheet[54:74, 44:72])  # input and target were equal pictures
-    titles = [sheet[top : top + 18] for top in (0, 18, 36, 82)]
-    assert all((title < 128).any() for title in titles)  # folder, databases, and the key of each row
-
-
-def test_info_shows_the_pixels(output: Path) -> None:
-    sheet = np.asarray(contact_sheet([output / "train_input.lmdb"], 3, 56, 0))
-    image = np.random.default_rng(0).integers(0, 256, (40, 56, 3), np.uint8)[..., ::-1]
-    np.testing.assert_array_equal(sheet[54:94, 8:64], image)
-
-
-def test_info_replaces_its_own_sheet_of_that_database_only(output: Path, tmp_path: Path) -> None:
-    place = tmp_path / "sheets"
-    line = [str(output), "--sheet", str(place), "--side", "28"]
-    assert info.main([*line, "--rows", "1"]) == 0
-    first = (place / "train_pairs.png").read_bytes()
-    assert info.main([*line, "--rows", "3"]) == 0
-    assert (place / "train_pairs.png").read_bytes() != first
-    other = shutil.copytree(output, tmp_path / "other")
-    with pytest.raises(InputError, match=r"train_pairs\.png is there and is no sheet of .*/other/train_input\.lmdb"):
-        info.main([str(other), *line[1:]])
-    Pillow.new("RGB", (3, 3)).save(place / "train_pairs.png")
-    mine = (place / "train_pairs.png").read_bytes()
-    with pytest.raises(InputError, match="remove it or give another folder with --sheet"):
-        info.main(line)
-    assert (place / "train_pairs.png").read_bytes() == mine
-
-
-def test_info_of_one_side(output: Path, tmp_path: Path) -> None:
-    shutil.rmtree(output / "train_input.lmdb")
-    assert info.main([str(output)]) == 0
-    assert (output / "train_target_images.png").is_file()
-
-
-def test_info_says_every_damage_and_goes_on(output: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    shutil.copytree(output / "train_input.lmdb", output / "val_input.lmdb")
-    os.truncate(output / "train_target.lmdb" / "data.mdb", 5000)
-    assert info.main([str(output)]) == 1
-    text = capsys.readouterr().out
-    assert "BAD  " in text
-    assert "data.mdb is truncated" in text
-    assert (output / "val_input_images.png").is_file()
-
-
-def test_info_where_it_cannot_write(output: Path, tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="could not be written"):
-        info.main([str(output), "--sheet", str(tmp_path / "file")])
-    with pytest.raises(InputError, match="--rows 0"):
-        info.main([str(output), "--rows", "0"])
-
-
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -272,44 +180,49 @@ def test_special_files(output: Path, capsys: pytest.CaptureFixture[str], name: s
     assert info.main([str(output)]) == 1
 
 
+C_LOCALE = {**os.environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+
+
+def typed(folder: Path, *words: str, stdout: int = subprocess.PIPE) -> tuple[int, str, str]:
+    done = subprocess.run(
+        [sys.executable, "-m", *words],
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=C_LOCALE,
+        cwd=folder,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
 def test_the_commands_as_typed(output: Path, tmp_path: Path) -> None:
     """The verdict is on stdout, in a folder whose name starts with a dash and is no ASCII, in the locale C."""
     named = output.rename(tmp_path / "-é\n")
-    environment = {
-        **os.environ,
-        "LC_ALL": "C",
-        "PYTHONCOERCECLOCALE": "0",
-        "PYTHONUTF8": "0",
-        "PYTHONPATH": str(Path.cwd()),
-    }
-
-    def typed(*words: str, stdout: int = subprocess.PIPE) -> tuple[int, str, str]:
-        line = [sys.executable, "-m", *words]
-        done = subprocess.run(
-            line, stdout=stdout, stderr=subprocess.PIPE, text=True, env=environment, cwd=tmp_path, check=False
-        )
-        return done.returncode, done.stdout, done.stderr
-
-    code, out, err = typed("lmdb_tools.verify", "--", named.name)
+    code, out, err = typed(tmp_path, "lmdb_tools.verify", "--", named.name)
     assert (code, err) == (0, "")
     assert [line.split()[0] for line in out.splitlines()] == ["good", "good"]
-    code, out, err = typed("lmdb_tools.info", "--side", "28", "--", named.name)
+    code, out, err = typed(tmp_path, "lmdb_tools.info", "--side", "28", "--", named.name)
     assert (code, err) == (0, "")
     assert "picture  -" in out
-    with Path("/dev/full").open("w") as full:
-        code, _, err = typed("lmdb_tools.verify", str(named), stdout=full.fileno())
-    assert code != 0
-    assert len(err.splitlines()) == 1
-    closed = subprocess.run(
-        ["bash", "-c", '"$0" -m lmdb_tools.verify "$1" >&- 2>&-', sys.executable, str(named)],
-        env=environment,
-        check=False,
-    )
-    assert closed.returncode == 0
     os.truncate(named / "train_input.lmdb" / "data.mdb", 5000)
-    code, out, err = typed("lmdb_tools.verify", str(named))
+    code, out, err = typed(tmp_path, "lmdb_tools.verify", str(named))
     assert (code, err) == (1, "")
     assert "BAD " in out
-    code, _, err = typed("lmdb_tools.info", "--sheet", "/proc/x", str(named / "train_target.lmdb"))
+
+
+def test_streams_and_places_that_take_nothing(output: Path, tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        code, _, err = typed(tmp_path, "lmdb_tools.verify", str(output), stdout=full.fileno())
+    assert code != 0
+    assert len(err.splitlines()) == 1
+    closed = ["bash", "-c", '"$0" -m lmdb_tools.verify "$1" >&- 2>&-', sys.executable, str(output)]
+    assert subprocess.run(closed, check=False).returncode == 0
+    os.truncate(output / "train_target.lmdb" / "data.mdb", 5000)
+    assert subprocess.run(closed, check=False).returncode == 1
+    code, _, err = typed(tmp_path, "lmdb_tools.info", "--sheet", "/proc/x", str(output / "train_input.lmdb"))
+    assert code == 1  # its partner is damaged: no sheet
+    shutil.rmtree(output / "train_target.lmdb")
+    code, _, err = typed(tmp_path, "lmdb_tools.info", "--sheet", "/proc/x", str(output / "train_input.lmdb"))
     assert code == 2
-    assert err.startswith("error: /proc/x/train_target_images.png: could not be written")
+    assert err.startswith("error: /proc/x/train_input_images.png: could not be written")
