@@ -141,7 +141,6 @@ def _decode(data: bytes) -> Picture:
         bits = tag(ExifTags.Base.BitsPerSample, (8,)) if data.startswith(_TIFF_STARTS) else (8,)
         depth = max(bits if isinstance(bits, tuple) else (bits,), default=8)
         _check_memory(image.size, tag, max(4, len(image.getbands()) * depth // 8))
-        exif, problems = descriptive(image)
         icc = image.info.get("icc_profile")
         if depth > 8:
             pixels = _deep_tiff_pixels(data, tag)
@@ -149,7 +148,10 @@ def _decode(data: bytes) -> Picture:
             pixels = _deep_png_pixels(data, image)
         else:
             pixels, icc = _plain_pixels(image, icc)
-            problems += [] if icc == image.info.get("icc_profile") or icc is not None else ["its profile is damaged"]
+        if icc is None and image.info.get("icc_profile") is not None:
+            notes.append("its colour profile is damaged and was left out")
+        # After the pixels, as looking for entries behind those of a PNG would hide that they are damaged.
+        exif, problems = descriptive(image)
     dpi = resolution(image.info.get("dpi"))
     return Picture(np.ascontiguousarray(pixels), icc, exif, dpi, (*notes, *problems))
 
@@ -202,6 +204,7 @@ def _deep_tiff_pixels(data: bytes, tag: Tag) -> Pixels:
 
 
 def _deep_png_pixels(data: bytes, image: Image.Image) -> Pixels:
+    image.load()  # so that its check sums are compared, all of them
     # Unlike its TIFF decoder, OpenCV's PNG decoder leaves the orientation to the caller.
     pixels = _upright(_deep_pixels(data), orientation(image))
     pixels = pixels[:, :, 2:] if image.mode == "LA" else pixels

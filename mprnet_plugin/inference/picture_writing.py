@@ -9,7 +9,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
 
 from mprnet_plugin.data.decoding import Pixels
 from mprnet_plugin.errors import InputError
@@ -27,6 +27,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 _LARGEST_SIDE = {"JPEG": 65_500, "WEBP": 16_383}
 _LARGEST_JPEG_PROFILE = 255 * 65_519
 """As many segments as it can be cut into, each as long as it can be; Pillow would count on from 0."""
+_DESCRIPTION = int(ExifTags.Base.ImageDescription)
 _PROBE_SIDE = 8
 _NAMED = 4
 
@@ -132,6 +133,9 @@ def _encode_plain(picture: Picture, form: str) -> bytes:
             options["icc_profile"] = picture.icc
         if len(picture.exif):
             options["exif"] = picture.exif
+        if form == "TIFF" and any(folder is not None for folder, _, _ in entries(picture.exif)):
+            # Pillow writes an EXIF folder into a TIFF only without compression, and only from its bytes.
+            options |= {"compression": "raw", "exif": picture.exif.tobytes()}
     if form == "BMP" and picture.pixels.ndim == 3:
         return _encode_with_opencv(picture.pixels, ".bmp")  # Pillow drops the alpha
     buffer = io.BytesIO()
@@ -161,11 +165,11 @@ def _encode_deep_tiff(picture: Picture) -> bytes:
 
     channels = picture.pixels.shape[2] if picture.pixels.ndim == 3 else 1
     # As bytes, since tifffile takes ASCII only; latin-1 gives back the very bytes that Pillow read.
-    text = [
-        (tag, "s", 0, value.encode("latin-1", "replace"), True)
+    text = {
+        tag: value.encode("latin-1", "replace")
         for tag, value in picture.exif.items()
-        if isinstance(value, str)
-    ]
+        if isinstance(value, str) and value
+    }
     buffer = io.BytesIO()
     tifffile.imwrite(
         buffer,
@@ -179,6 +183,7 @@ def _encode_deep_tiff(picture: Picture) -> bytes:
         resolutionunit=None if picture.dpi is None else "inch",
         metadata=None,
         software=False,
-        extratags=text,
+        description=text.pop(_DESCRIPTION, None),
+        extratags=[(tag, "s", 0, value, True) for tag, value in text.items()],
     )
     return buffer.getvalue()

@@ -37,11 +37,18 @@ _LIMIT = 1 << 30
 
 
 def cache_folder() -> Path:
-    """Return where downloads are kept: ``MPRNET_PLUGIN_CACHE``, else ``mprnet_plugin`` in the user's cache folder."""
+    """Return where downloads are kept: ``MPRNET_PLUGIN_CACHE``, else ``mprnet_plugin`` in the user's cache folder.
+
+    Raises:
+        InputError: Neither is there.
+    """
     chosen = os.environ.get(CACHE_VARIABLE)
     if chosen:
         return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mprnet_plugin"
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mprnet_plugin"
+    except RuntimeError:  # neither HOME nor an entry for the user, as in many containers
+        raise InputError(f"there is no home folder to keep weights in; set {CACHE_VARIABLE} to a folder") from None
 
 
 def demo_weights(task: str) -> Path | None:
@@ -56,7 +63,12 @@ def cached(task: str) -> Path | None:
     Raises:
         InputError: The file is not what it was when it was first used.
     """
-    paths = (cache_folder() / item.name for item in find_task(task).weights)
+    names = [item.name for item in find_task(task).weights]
+    try:
+        folder = cache_folder()
+    except InputError:
+        return None
+    paths = (folder / name for name in names)
     path = next((path for path in paths if path.is_file()), None)
     return None if path is None else verify(path)
 

@@ -14,8 +14,8 @@ from typing import Any, BinaryIO
 
 __all__ = ["BoundedUnpickler", "Inert", "RefusedError"]
 
-_MOST_STEPS = 2_000_000
-"""The largest published checkpoint, with its optimiser's state, takes under a tenth."""
+_MOST_STEPS = 1_000_000
+"""The largest published checkpoint, with its optimiser's state, takes about a tenth."""
 _KEYS = (str, int, float, bool, bytes, type(None))
 _LARGEST_KEY = 1 << 32
 _LONGEST_LINE = 1000
@@ -166,4 +166,4 @@ def _check_keys(keys: list[object]) -> None:
     """Refuse keys whose hashes take endless time (tuples of tuples) or can be made alike (numbers of any length)."""
     for key in keys:
         if not isinstance(key, _KEYS) or (isinstance(key, int) and abs(key) > _LARGEST_KEY):
-            raise RefusedError(f"one of its keys is a {type(key).__name__}, none of text or small number")
+            raise RefusedError(f"it has a key of type {type(key).__name__}, which is no text or small number")

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from typing import Any
 
 import cv2
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image as Pillow
 from PIL import ImageOps
 
+from mprnet_plugin import memory
 from mprnet_plugin.data.decoding import decode_rgb, is_truncated_jpeg
 from mprnet_plugin.errors import InputError
 
@@ -105,6 +108,26 @@ def test_truncated_jpeg_with_a_whole_thumbnail_is_seen() -> None:
         assert is_truncated_jpeg(whole[:-2])
         assert is_truncated_jpeg(whole[: len(whole) - len(data) + 100])
     assert not is_truncated_jpeg(smooth_file(".png"))
+
+
+def test_a_jpeg_with_fill_bytes_is_whole() -> None:
+    data = smooth_file(".jpg")
+    table = data.index(b"\xff\xdb")  # the first marker behind the header's
+    filled = data[:table] + b"\xff" * 5 + data[table:-2] + b"\xff" * 3 + data[-2:]
+    assert not is_truncated_jpeg(filled)
+    np.testing.assert_array_equal(decode_rgb(filled, "x"), decode_rgb(data, "x"))
+    assert is_truncated_jpeg(filled[:-2])
+    assert is_truncated_jpeg(b"\xff\xd8" + b"\xff\xfe\0\0" * 9)  # segments shorter than their own length
+    assert not is_truncated_jpeg(data[:2] + b"\xff\x01" + data[2:])  # a marker without a length
+
+
+def test_pixels_that_do_not_fit_are_refused_by_the_header(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = bytearray(saved(pixels(), "PNG"))
+    data[16:24] = struct.pack(">II", 30_000, 30_000)
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    monkeypatch.setattr(memory, "free_memory", lambda: 1 << 30)
+    with pytest.raises(InputError, match=r"^a has 30000 x 30000 pixels, which need 8\.1 GB of memory where 1\.1 GB"):
+        decode_rgb(bytes(data), "a")
 
 
 @pytest.mark.parametrize(

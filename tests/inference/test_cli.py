@@ -12,6 +12,7 @@ from PIL import Image
 from mprnet_plugin.archs.mprnet_arch import MPRNet
 from mprnet_plugin.errors import InputError
 from mprnet_plugin.inference.cli import main
+from mprnet_plugin.weights import choice
 from mprnet_plugin.weights.convert import save_weights
 from tests.helpers import TINY, fill
 
@@ -45,9 +46,9 @@ def test_script_as_paddlegan_users_type_it(folder: Path) -> None:
 
 
 def test_script_names_bad_input_in_one_line(folder: Path) -> None:
-    done = run("--input_image", "in", "--task", "Deblur", cwd=folder)
+    done = run("--input_image", "in", "--task", "Debur", cwd=folder)
     assert done.returncode == 2
-    assert done.stderr.startswith("error: task 'Deblur' is unknown")
+    assert done.stderr.startswith("error: task 'Debur' is unknown")
     assert done.stderr.count("\n") == 1
 
 
@@ -64,10 +65,8 @@ def test_status_1_when_some_files_failed(folder: Path, capsys: pytest.CaptureFix
 
 
 def test_task_defaults_to_deblurring(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from mprnet_plugin.inference import predictor
-
     monkeypatch.setenv("MPRNET_PLUGIN_CACHE", str(folder / "cache"))
-    monkeypatch.setattr(predictor, "demo_weights", lambda task: folder / "w.pth")
+    monkeypatch.setattr(choice, "demo_weights", lambda task: folder / "w.pth")
     assert main(["--input_image", "in/a.png", "--tile", "auto"]) == 0
     assert (folder / "output_dir" / "Deblurring" / "a_restoration.png").exists()
 

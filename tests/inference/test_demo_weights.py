@@ -24,7 +24,7 @@ def test_they_are_small_and_say_what_they_are(task: str) -> None:
     path = demo_weights(task)
     assert path is not None
     assert path.stat().st_size <= 3_000_000
-    assert infer_config(load_state_dict(path))["n_feat"] == 16
+    assert infer_config(load_state_dict(path)).n_feat == 16
 
 
 @pytest.mark.slow

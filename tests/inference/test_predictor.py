@@ -188,7 +188,7 @@ def test_no_permission_is_named(weights: Path, tmp_path: Path, monkeypatch: pyte
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"task": "Deblur"}, "task 'Deblur' is unknown: choose from Deblurring, Denoising, Deraining"),
+        ({"task": "Debur"}, "task 'Debur' is unknown, did you mean 'deblur'"),
         ({}, "neither task nor weight_path"),
         ({"task": "Denoising", "weight_path": "none.pth"}, r"none\.pth: no such file"),
         ({"weight_path": "weights.safetensors", "output_format": "png"}, "output_format 'png' is unknown.*'.png'"),
