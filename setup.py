@@ -115,7 +115,7 @@ setup(
         "scipy>=1.11",
         "PyYAML>=6.0",
         "tqdm>=4.65",
-        "Pillow>=10.0",
+        "Pillow>=10.1",
         "safetensors>=0.4.3",
         "pydantic>=2.9",
         "typing_extensions>=4.10",

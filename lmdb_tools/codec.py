@@ -18,6 +18,7 @@ from lmdb_tools.layout import Picture
 from mprnet_plugin.data.decoding import DecodedImage, decode_rgb
 from mprnet_plugin.data.sidd_blocks import load_blocks
 from mprnet_plugin.errors import InputError
+from mprnet_plugin.files import read_regular
 
 STORAGES = ("ppm", "png", "copy")
 
@@ -42,7 +43,7 @@ class Value(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Options:
+class PackOptions:
     """How pictures are stored.
 
     Attributes:
@@ -62,7 +63,7 @@ class Options:
     seed: int = 0
 
 
-def regions(key: str, size: tuple[int, int], options: Options) -> list[Region]:
+def regions(key: str, size: tuple[int, int], options: PackOptions) -> list[Region]:
     """Return what is cut from a picture: the whole of it, a grid, or random patches.
 
     The last row and column of a grid end at the border. A side shorter than the patch is kept whole. Random places
@@ -71,7 +72,7 @@ def regions(key: str, size: tuple[int, int], options: Options) -> list[Region]:
     Args:
         key: Key of the pair.
         size: (height, width) of the picture.
-        options: See :class:`Options`.
+        options: See :class:`PackOptions`.
     """
     height, width = size
     if not options.patch:
@@ -89,12 +90,12 @@ def regions(key: str, size: tuple[int, int], options: Options) -> list[Region]:
     ]
 
 
-def keys_of(key: str, count: int, options: Options) -> list[str]:
+def keys_of(key: str, count: int, options: PackOptions) -> list[str]:
     """Return the keys of a picture's regions: its own, or ``<key>_s001`` and so on for patches."""
     return [f"{key}_s{number:03d}" for number in range(1, count + 1)] if options.patch else [key]
 
 
-def encode(key: str, picture: Picture, options: Options) -> Iterator[Value]:
+def encode(key: str, picture: Picture, options: PackOptions) -> Iterator[Value]:
     """Yield the values of one picture, one after the other.
 
     ``copy`` hands on the file's bytes, ``png`` too where the file is a PNG; everything else is decoded by
@@ -104,7 +105,7 @@ def encode(key: str, picture: Picture, options: Options) -> Iterator[Value]:
     Raises:
         InputError: The picture is missing, corrupt, or not of the size that its header said.
     """
-    data = b"" if picture.variable else _read(picture.path)
+    data = b"" if picture.variable else read_regular(picture.path)
     if not options.patch and data and options.storage != "ppm":
         is_png = data.startswith(_PNG_SIGNATURE)
         if is_png:
@@ -152,13 +153,6 @@ def _starts(length: int, side: int, stride: int) -> list[int]:
     return [*range(0, length - side, stride), length - side]
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}; check the file") from error
-
-
 @lru_cache(maxsize=1)  # 250 MB each; the jobs of a file follow each other
 def _blocks(path: Path, variable: str) -> npt.NDArray[np.uint8]:
     return load_blocks(path, variable)
@@ -170,7 +164,7 @@ def _block(picture: Picture) -> npt.NDArray[np.uint8]:
     return pixels
 
 
-def _png(pixels: DecodedImage, options: Options) -> bytes:
+def _png(pixels: DecodedImage, options: PackOptions) -> bytes:
     bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
     written, data = cv2.imencode(".png", bgr, [cv2.IMWRITE_PNG_COMPRESSION, options.level])
     if not written:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from lmdb_tools.command import run
 from lmdb_tools.layout import Pair, Split, child, folder_pairs, prepared_pairs, unique_pairs
-from lmdb_tools.pack import Dataset, run
+from lmdb_tools.sources import Dataset
 from mprnet_plugin.errors import InputError, run_command
 
 PUBLISHED = {"train": 2103, "test": 1111}
@@ -49,9 +50,20 @@ def _original(folder: Path) -> list[Pair]:
     return [pair for scene in scenes for pair in folder_pairs(scene / "blur", scene / "sharp", f"{scene.name}/")]
 
 
+DATASET = Dataset(
+    name="gopro",
+    title="GoPro",
+    description=DESCRIPTION,
+    discover=discover,
+    splits=tuple(PUBLISHED),
+    marks=("train/*/blur", "test/*/blur", "test/input"),
+    options_file="options/train_MPRNet_Deblur.yml",
+)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
-    return run(Dataset("gopro", DESCRIPTION, discover, "options/train_MPRNet_Deblur.yml"), argv)
+    return run(DATASET, argv)
 
 
 def cli() -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from lmdb_tools.command import run
 from lmdb_tools.layout import Split, child, prepared_pairs, unique_pairs
-from lmdb_tools.pack import Dataset, run
+from lmdb_tools.sources import Dataset
 from mprnet_plugin.errors import InputError, run_command
 
 PUBLISHED = {
@@ -55,9 +56,23 @@ def discover(source: Path) -> list[Split]:
     return splits
 
 
+DATASET = Dataset(
+    name="rain13k",
+    title="Rain13k",
+    description=DESCRIPTION,
+    discover=discover,
+    splits=("train",),
+    marks=(
+        "train/Rain13[Kk]/input",
+        *(f"{above}{name}/input" for name in PUBLISHED if name != "train" for above in ("test/", "")),
+    ),
+    options_file="options/train_MPRNet_Derain.yml",
+)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
-    return run(Dataset("rain13k", DESCRIPTION, discover, "options/train_MPRNet_Derain.yml"), argv)
+    return run(DATASET, argv)
 
 
 def cli() -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from lmdb_tools.command import run
 from lmdb_tools.layout import Pair, Picture, Split, child, equal_pairs, lmdb_key, prepared_pairs, unique_pairs
-from lmdb_tools.pack import Dataset, run
+from lmdb_tools.sources import Dataset
 from mprnet_plugin.data.pairs import pair_keys
 from mprnet_plugin.data.sidd_blocks import load_blocks
 from mprnet_plugin.data.stores import FolderStore
@@ -92,10 +93,25 @@ def _blocks(source: Path) -> list[Pair]:
     return [Pair(*row) for row in zip(keys, noisy, clean, strict=True)]
 
 
+DATASET = Dataset(
+    name="sidd",
+    title="SIDD",
+    description=DESCRIPTION,
+    discover=discover,
+    splits=("train", "val", "test"),
+    marks=(
+        "val/input",
+        "test/input",
+        *(f"{above}*/*_{side}_SRGB_*" for above in ("", "Data/", "SIDD_Medium_Srgb/Data/") for side in ("NOISY", "GT")),
+        *(f"{variable}.mat" for variable in VARIABLES),
+    ),
+    options_file="options/train_MPRNet_Denoise.yml",
+)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
-    dataset = Dataset("sidd", DESCRIPTION, discover, "options/train_MPRNet_Denoise.yml")
-    return run(dataset, argv, random_patches=True)
+    return run(DATASET, argv, random_patches=True)
 
 
 def cli() -> None:

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
 
 from tqdm import tqdm
 
-from lmdb_tools.writer import MANIFEST_NAME, Entry, Manifest, read_manifest
+from lmdb_tools.command import folder
+from lmdb_tools.manifest import MANIFEST_NAME, Entry, Manifest, read_manifest
 from mprnet_plugin.data.stores import LMDB_SUFFIX, LmdbStore
 from mprnet_plugin.errors import InputError, run_command
-
-log = logging.getLogger(__name__)
+from mprnet_plugin.streams import printable
 
 INPUT_SUFFIX, TARGET_SUFFIX = f"_input{LMDB_SUFFIX}", f"_target{LMDB_SUFFIX}"
 
 _SHOWN = 10
 _WINDOW = 64
+_WORKERS_MAX = 1024
 
 DESCRIPTION = """\
 Check LMDBs: every value's hash and size against the manifest, every picture's shape, the host's meta_info.txt, and that
@@ -47,26 +48,37 @@ def databases(paths: Sequence[Path]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
+def has_manifest(root: Path) -> bool:
+    """Return whether something of a manifest's name is there, be it a link to nothing."""
+    return os.path.lexists(root / MANIFEST_NAME)
+
+
 def check_database(root: Path, workers: int = 1) -> Iterator[str]:
     """Yield one line for each thing that is wrong with a database."""
+    manifest = None
     try:
-        store = LmdbStore(root)
-        manifest = read_manifest(root) if (root / MANIFEST_NAME).exists() else None
-        keys = store.keys()
-        store.raw(keys[0])  # opens the file: truncated, unfinished, other number of values
-        if manifest is not None:
-            yield from _check_head(root, manifest, keys)
+        manifest = read_manifest(root) if has_manifest(root) else None
     except InputError as error:
         yield str(error)
-        return
-    entries = manifest.entries if manifest is not None else {}
+    try:
+        store = LmdbStore(root)
+        if manifest is not None:
+            yield from _check_head(root, manifest, store.keys())
+        store.open()
+    except InputError as error:
+        yield str(error)
+    else:
+        yield from _check_values(store, manifest.entries if manifest is not None else {}, workers)
 
+
+def _check_values(store: LmdbStore, entries: Mapping[str, Entry], workers: int) -> Iterator[str]:
     def check(key: str) -> str | None:
         return check_value(store, key, entries.get(key))
 
+    keys = store.keys()
     with (
         ThreadPoolExecutor(workers) as threads,
-        tqdm(desc=root.name, total=len(keys), unit="image", disable=None, leave=False) as bar,
+        tqdm(desc=store.root.name, total=len(keys), unit="image", disable=None, leave=False) as bar,
     ):
         for start in range(0, len(keys), _WINDOW):
             for problem in threads.map(check, keys[start : start + _WINDOW]):
@@ -113,7 +125,7 @@ def check_pair(root: Path) -> Iterator[str]:
 def _compare(inputs: Path, targets: Path) -> Iterator[str]:
     try:
         first, second = LmdbStore(inputs), LmdbStore(targets)
-        plans = {read_manifest(root).head["plan"] for root in (inputs, targets) if (root / MANIFEST_NAME).exists()}
+        plans = {read_manifest(root).plan for root in (inputs, targets) if has_manifest(root)}
     except InputError:
         return  # said by check_database already
     ours, theirs = set(first.keys()), set(second.keys())
@@ -132,34 +144,41 @@ def _check_head(root: Path, manifest: Manifest, keys: Sequence[str]) -> Iterator
         yield f"{root}:{key} is only in {'the manifest' if key in named else 'meta_info.txt'}"
     totals = {"count": len(named), "bytes": sum(entry.bytes for entry in manifest.entries.values())}
     for name, value in totals.items():
-        if manifest.head[name] != value:
-            yield f"{root}: the manifest says {name} {manifest.head[name]}, its entries make {value}"
+        said = getattr(manifest, name)
+        if said != value:
+            yield f"{root}: the manifest says {name} {said}, its entries make {value}"
+
+
+def say(line: str) -> None:
+    """Print a line: names in a database may hold anything, so what is no letter to a terminal is escaped."""
+    sys.stdout.write(f"{printable(line)}\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return 0 where all is well, 1 otherwise."""
-    logging.basicConfig(format="%(message)s", level=logging.INFO)
     parser = argparse.ArgumentParser(
         prog="python -m lmdb_tools.verify",
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("paths", type=Path, nargs="+", metavar="PATH", help="*.lmdb folders, or folders that hold some")
+    parser.add_argument(
+        "paths", type=folder, nargs="+", metavar="PATH", help="*.lmdb folders, or folders that hold some"
+    )
     parser.add_argument(
         "--workers", type=int, default=os.cpu_count() or 1, metavar="N", help="threads (default: cores)"
     )
     arguments = parser.parse_args(argv)
-    if arguments.workers < 1:
-        raise InputError(f"--workers {arguments.workers} is out of range; expected 1 or more")
+    if not 1 <= arguments.workers <= _WORKERS_MAX:
+        raise InputError(f"--workers {arguments.workers} is out of range; expected 1 to {_WORKERS_MAX}")
     bad = 0
     for root in databases(arguments.paths):
         problems = [*check_database(root, arguments.workers), *check_pair(root)]
         for problem in problems[:_SHOWN]:
-            log.error("BAD  %s", problem)
+            say(f"BAD  {problem}")
         if len(problems) > _SHOWN:
-            log.error("BAD  %s: %d more", root, len(problems) - _SHOWN)
+            say(f"BAD  {root}: {len(problems) - _SHOWN} more")
         if not problems:
-            log.info("good %s%s", root, "" if (root / MANIFEST_NAME).exists() else " (no manifest: shapes only)")
+            say(f"good {root}{'' if has_manifest(root) else ' (no manifest: shapes only)'}")
         bad += bool(problems)
     return 1 if bad else 0
 

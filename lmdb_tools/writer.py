@@ -16,36 +16,20 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import Any, TextIO
 
 import lmdb
 
 from lmdb_tools.codec import Value
-from mprnet_plugin.data.stores import DATA_NAME, META_NAME
+from lmdb_tools.manifest import FORMAT, MANIFEST_NAME, Entry, read_manifest
+from mprnet_plugin.data.lmdb_pages import check_pages
+from mprnet_plugin.data.meta_info import META_NAME
+from mprnet_plugin.data.stores import DATA_NAME
 from mprnet_plugin.errors import InputError
-
-FORMAT = 1
-MANIFEST_NAME = "manifest.json"
 
 _PLAN_NAME = "plan"
 _JOURNAL_NAME = "journal.jsonl"
 _SLACK = 64 << 20  # bytes of address space, not of disk
-
-
-class Entry(NamedTuple):
-    """What the manifest says of one value."""
-
-    key: str
-    bytes: int
-    shape: tuple[int, int, int]
-    sha256: str
-
-
-class Manifest(NamedTuple):
-    """A manifest: its head, and the entries by key."""
-
-    head: dict[str, Any]
-    entries: dict[str, Entry]
 
 
 class Database:
@@ -146,22 +130,22 @@ class Database:
         advice = "give --overwrite to replace it, or another --output"
         if not (self.final / MANIFEST_NAME).is_file():
             raise InputError(f"{self.final} exists and was not made by lmdb_tools; {advice}")
-        if read_manifest(self.final).head["plan"] != self._plan:
+        if read_manifest(self.final).plan != self._plan:
             raise InputError(f"{self.final} exists, packed from other files or with other options; {advice}")
 
     def _ready(self) -> bool:
         if not (self.partial / MANIFEST_NAME).is_file():
             return False
         with contextlib.suppress(InputError):
-            return bool(read_manifest(self.partial).head["plan"] == self._plan)
+            return read_manifest(self.partial).plan == self._plan
         return False
 
     def _resume(self) -> bool:
         """Open the partial database and cut the journal to what was committed; False where they do not fit."""
         journal = self.partial / _JOURNAL_NAME
         try:
-            env = self._open_env()
-            self.count = env.stat()["entries"]
+            self.count = check_pages(self.partial / DATA_NAME)
+            self._open_env()
             with journal.open("rb+") as file:
                 end = sum(len(file.readline()) for _ in range(self.count))
                 file.truncate(end)
@@ -184,7 +168,7 @@ class Database:
 
     def _open_env(self) -> lmdb.Environment:
         # No lock file: the output folder is locked as a whole. No writable map: a full disk would be a SIGBUS.
-        self._env = lmdb.open(str(self.partial), map_size=_SLACK, lock=False, readahead=False)
+        self._env = lmdb.open(os.fsencode(self.partial), map_size=_SLACK, lock=False, readahead=False)
         return self._env
 
     def _opened(self) -> lmdb.Environment:
@@ -240,27 +224,6 @@ def locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def read_manifest(root: Path) -> Manifest:
-    """Read the manifest of a database.
-
-    Raises:
-        InputError: It is missing, not JSON, or of a format that this version does not know.
-    """
-    path = root / MANIFEST_NAME
-    try:
-        head: dict[str, Any] = json.loads(path.read_text())
-        rows = head.pop("entries")
-        entries = {key: Entry(key, size, tuple(shape), digest) for key, size, shape, digest in rows}
-        known = head["format"] == FORMAT and isinstance(head["plan"], str)
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}; pack the database again") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} is damaged ({error!r}); pack the database again with --overwrite") from error
-    if not known:
-        raise InputError(f"{path} has format {head['format']!r}, this version reads {FORMAT}; update mprnet-plugin")
-    return Manifest(head, entries)
 
 
 def data_bytes(root: Path) -> int:

@@ -6,32 +6,36 @@ decodes nothing and copies nothing: the array is a view of the memory map, and a
 
 from __future__ import annotations
 
+import io
+import os
 import re
 import threading
 import weakref
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 import lmdb
 import numpy as np
 from PIL import Image as PillowImage
-from PIL import UnidentifiedImageError
 
-from mprnet_plugin.data.decoding import KNOWN_FORMATS, DecodedImage, decode_rgb
+from mprnet_plugin.data.decoding import KNOWN_FORMATS, DecodedImage, decode_rgb, own_size_limit
 from mprnet_plugin.data.folders import list_images
+from mprnet_plugin.data.lmdb_pages import check_pages
+from mprnet_plugin.data.meta_info import META_NAME, REPACK, read_meta
 from mprnet_plugin.errors import InputError
+from mprnet_plugin.files import check_regular, open_regular, read_regular
 
-META_NAME = "meta_info.txt"
 DATA_NAME = "data.mdb"
 LMDB_SUFFIX = ".lmdb"
 
 _ORIENTATION_TAG = 0x0112
-_FIRST_TRANSPOSED_ORIENTATION = 5  # 5 to 8 swap width and height
-_REPACK = "pack it again with lmdb_tools or copy it again"
-_META_LINE = re.compile(r"(?P<key>[^.]+)\.\S* \((?P<h>\d+), ?(?P<w>\d+)(?:, ?\d+)?\)(?: -?\d+)?")
-_PPM_HEADER = re.compile(rb"P6\s+(\d+)\s+(\d+)\s+(\d+)\s")
+_TRANSPOSED_ORIENTATIONS = range(5, 9)  # width and height are swapped
+_PPM_HEADER = re.compile(rb"P6\s+(\d{1,7})\s+(\d{1,7})\s+(\d{1,5})\s")
 _PPM_HEADER_MAX = 64
+_VIEWS_MAX = 4096  # a kilobyte each; finding a view again takes ten microseconds
+_PIXEL_BYTES_MAX = 8  # four channels of 16 bits
+_METADATA_MAX = 64 << 20  # profiles, thumbnails, comments
 
 
 class ImageStore(Protocol):
@@ -75,24 +79,16 @@ class FolderStore:
 
     def size(self, key: str) -> tuple[int, int]:
         """Return (height, width) as decoded, from the file's header."""
+        path = self._path(key)
         try:
-            with PillowImage.open(self._path(key), formats=KNOWN_FORMATS) as image:
-                width, height = image.size
-                # Pillow reports the size of a TIFF with its orientation applied, of other formats without. Without an
-                # entry before the pixels, it would decode all of a PNG to look for one behind them.
-                plain = image.format == "TIFF" or (image.format == "PNG" and "exif" not in image.info)
-                orientation = 1 if plain else image.getexif().get(_ORIENTATION_TAG, 1)
-        except (OSError, UnidentifiedImageError, SyntaxError) as error:
-            raise InputError(f"{self.where(key)} is no readable image ({error}); copy it again") from error
-        return (width, height) if orientation >= _FIRST_TRANSPOSED_ORIENTATION else (height, width)
+            with open_regular(path) as file:
+                return _header_size(file, str(path))
+        except OSError as error:
+            raise InputError(f"{path} cannot be read: {error.strerror}; check the file") from error
 
     def read(self, key: str) -> DecodedImage:
         """Decode one file, see :func:`mprnet_plugin.data.decoding.decode_rgb`."""
-        try:
-            data = self._path(key).read_bytes()
-        except OSError as error:
-            raise InputError(f"{self.where(key)} cannot be read: {error.strerror}; check the file") from error
-        return decode_rgb(data, self.where(key))
+        return decode_rgb(read_regular(self._path(key)), self.where(key))
 
     def path(self, key: str) -> str:
         """Return the file's path, for samples."""
@@ -109,6 +105,20 @@ class FolderStore:
             raise InputError(f"folder {self.root} has no image {key!r}; use one of its {len(self._paths)}") from None
 
 
+def _header_size(file: BinaryIO, name: str) -> tuple[int, int]:
+    """Return (height, width) of an image file as decoded, from its header."""
+    try:
+        with own_size_limit(), PillowImage.open(file, formats=KNOWN_FORMATS) as image:
+            width, height = image.size
+            # Pillow reports the size of a TIFF with its orientation applied, of other formats without. Without an
+            # entry before the pixels, it would decode all of a PNG to look for one behind them.
+            plain = image.format == "TIFF" or (image.format == "PNG" and "exif" not in image.info)
+            orientation = 1 if plain else image.getexif().get(_ORIENTATION_TAG, 1)
+    except Exception as error:  # Pillow raises many types on damaged files
+        raise InputError(f"{name} is no readable image ({error}); copy it again") from error
+    return (width, height) if orientation in _TRANSPOSED_ORIENTATIONS else (height, width)
+
+
 class _Map:
     """An open data.mdb with its read transaction, for as long as a store or an array refers to it.
 
@@ -117,16 +127,9 @@ class _Map:
     """
 
     def __init__(self, root: Path) -> None:
+        self.entries = check_pages(root / DATA_NAME)
         # Readahead: the rows of a crop lie together, and single-page reads from a cold disk are far slower.
-        self._env = lmdb.open(str(root), readonly=True, lock=False, readahead=True, create=False)
-        pages, page_size = self._env.info()["last_pgno"] + 1, self._env.stat()["psize"]
-        present = (root / DATA_NAME).stat().st_size
-        if present < pages * page_size:  # touching the missing pages would end the process with SIGBUS
-            self._env.close()
-            raise InputError(
-                f"{root / DATA_NAME} is truncated: {present} bytes of at least {pages * page_size}; {_REPACK}"
-            )
-        self.entries: int = self._env.stat()["entries"]
+        self._env = lmdb.open(os.fsencode(root), readonly=True, lock=False, readahead=True, create=False)
         self._txn = self._env.begin(buffers=True)
 
     def get(self, key: str) -> memoryview | None:
@@ -148,20 +151,20 @@ _maps_lock = threading.Lock()
 
 def _shared_map(root: Path) -> _Map:
     """Open a database, or return the map that this process has of it already."""
+    path = root / DATA_NAME
     try:
-        status = (root / DATA_NAME).stat()
+        status = path.stat()
+        check_regular(path, status.st_mode)
     except OSError as error:
-        raise InputError(
-            f"{root / DATA_NAME} cannot be read: {error.strerror}; check the path, or {_REPACK}"
-        ) from error
+        raise InputError(f"{path} cannot be read: {error.strerror}; check the path, or {REPACK}") from error
     identity = (status.st_dev, status.st_ino)
     with _maps_lock:
         opened = _maps.get(identity)
         if opened is None:
             try:
                 opened = _Map(root)
-            except lmdb.Error as error:
-                raise InputError(f"{root} is no readable LMDB: {error}; {_REPACK}") from error
+            except (lmdb.Error, OSError) as error:
+                raise InputError(f"{root} is no readable LMDB: {error}; {REPACK}") from error
             _maps[identity] = opened
     return opened
 
@@ -180,8 +183,8 @@ class LmdbStore:
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
-        self._sizes = _read_meta(self.root)
-        self._views: dict[str, DecodedImage] = {}  # no pixels: where they are in the map, found once
+        self._sizes = read_meta(self.root)
+        self._views: dict[str, DecodedImage] = {}  # no pixels: where the first few are in the map, found once
 
     def __reduce__(self) -> tuple[type[LmdbStore], tuple[Path]]:
         return LmdbStore, (self.root,)
@@ -197,13 +200,24 @@ class LmdbStore:
         except KeyError:
             raise InputError(f"{self.root} has no image {key!r}; use one of its {len(self._sizes)} keys") from None
 
+    def open(self) -> None:
+        """Open ``data.mdb`` now, which otherwise the first look at a value does.
+
+        Raises:
+            InputError: It is missing, damaged or not finished.
+        """
+        _ = self._map
+
     def raw(self, key: str) -> memoryview:
         """Return the stored file's bytes, valid while this store lives.
 
         Raises:
             InputError: No such key, or ``data.mdb`` is missing, truncated or not finished.
         """
-        value = self._map.get(key)
+        try:
+            value = self._map.get(key)
+        except lmdb.Error as error:
+            raise InputError(f"{self.where(key)} cannot be read: {error}; {REPACK}") from error
         if value is None:
             raise InputError(f"{self.root} has no image {key!r}; use one of its {len(self._sizes)} keys")
         return value
@@ -217,17 +231,29 @@ class LmdbStore:
         data = self.raw(key)
         header = _PPM_HEADER.match(bytes(data[:_PPM_HEADER_MAX]))
         if header is None:
-            return decode_rgb(data, self.where(key))
+            return self._decode(key, data)
         width, height, top = (int(number) for number in header.groups())
         dtype = np.dtype(np.uint8 if top < 256 else ">u2")
         expected = header.end() + height * width * 3 * dtype.itemsize
-        if len(data) != expected:
-            raise InputError(f"{self.where(key)} has {len(data)} bytes, its header asks for {expected}; {_REPACK}")
+        if len(data) != expected or not height * width:
+            raise InputError(f"{self.where(key)} has {len(data)} bytes, its header asks for {expected}; {REPACK}")
         pixels = np.asarray(_MappedBytes(data, self._map))[header.end() :].view(dtype).reshape(height, width, 3)
         if top > 255:
             return pixels.astype(np.uint16)
-        self._views[key] = pixels
+        if len(self._views) < _VIEWS_MAX:
+            self._views[key] = pixels
         return pixels
+
+    def _decode(self, key: str, data: memoryview) -> DecodedImage:
+        """Decode a value whose header asks for no more pixels than ``meta_info.txt`` has, turned or not."""
+        listed, name = self.size(key), self.where(key)
+        if len(data) > listed[0] * listed[1] * _PIXEL_BYTES_MAX + _METADATA_MAX:
+            raise InputError(f"{name} has {len(data)} bytes, more than {listed[1]}x{listed[0]} pixels need; {REPACK}")
+        if data:
+            height, width = _header_size(io.BytesIO(data), name)
+            if height * width > listed[0] * listed[1]:
+                raise InputError(f"{name} is {width}x{height}, {META_NAME} says {listed[1]}x{listed[0]}; {REPACK}")
+        return decode_rgb(data, name)
 
     def path(self, key: str) -> str:
         """Return a path for samples; nothing is there, but its last part names the image, as the host expects."""
@@ -243,30 +269,9 @@ class LmdbStore:
         if opened.entries != len(self._sizes):
             raise InputError(
                 f"{self.root} is not finished: {opened.entries} images in {DATA_NAME}, "
-                f"{len(self._sizes)} in {META_NAME}; {_REPACK}"
+                f"{len(self._sizes)} in {META_NAME}; {REPACK}"
             )
         return opened
-
-
-def _read_meta(root: Path) -> dict[str, tuple[int, int]]:
-    """Return key to (height, width), sorted by key."""
-    path = root / META_NAME
-    try:
-        lines = path.read_text(encoding="ascii").splitlines()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}; check the path, or {_REPACK}") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not ASCII text; {_REPACK}") from error
-    sizes: dict[str, tuple[int, int]] = {}
-    for number, line in enumerate(lines, 1):
-        match = _META_LINE.fullmatch(line.rstrip())
-        if match is None or match["key"] in sizes:
-            what = "repeats a key" if match else "is not 'key.png (h,w,c) level'"
-            raise InputError(f"{path} line {number} {what}: {line[:80]!r}; {_REPACK}")
-        sizes[match["key"]] = (int(match["h"]), int(match["w"]))
-    if not sizes:
-        raise InputError(f"{path} lists no image; {_REPACK}")
-    return dict(sorted(sizes.items()))
 
 
 def open_store(root: str | Path) -> FolderStore | LmdbStore:

@@ -5,6 +5,9 @@ import io
 import multiprocessing
 import os
 import pickle
+import struct
+import tracemalloc
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +21,7 @@ from PIL import Image as Pillow
 from lmdb_tools.codec import ppm
 from mprnet_plugin.data.stores import FolderStore, LmdbStore, open_store
 from mprnet_plugin.errors import InputError
-
-
-def picture(seed: int = 0, height: int = 40, width: int = 56, dtype: Any = np.uint8) -> NDArray[Any]:
-    return np.random.default_rng(seed).integers(0, np.iinfo(dtype).max + 1, (height, width, 3), dtype)
-
-
-def write_lmdb(root: Path, values: dict[str, bytes], meta: str | None = None) -> Path:
-    """Write the host's layout with lmdb itself."""
-    environment = lmdb.open(str(root), map_size=1 << 26)
-    with environment.begin(write=True) as transaction:
-        for key, value in values.items():
-            transaction.put(key.encode(), value)
-    environment.close()
-    lines = "".join(f"{key}.png (40,56,3) 1\n" for key in values)
-    (root / "meta_info.txt").write_text(lines if meta is None else meta)
-    return root
+from tests.data.lmdb_files import picture, write_lmdb
 
 
 @pytest.fixture
@@ -146,12 +134,67 @@ def test_value_that_its_header_does_not_fit(tmp_path: Path) -> None:
         ("a.png (40,56,3) 1\na.png (40,56,3) 1\n", "line 2 repeats a key"),
         ("", "lists no image"),
         ("é.png (40,56,3) 1\n", "not ASCII"),
+        ("a.png (0,56,3) 1\n", "line 1 is not 'key.png"),
+        ("a.png (99999999999,56,3) 1\n", "line 1 is not 'key.png"),
+        ("a.png (1" + "0" * 5000 + ",56,3) 1\n", "line 1 is not 'key.png"),
+        ("/etc/a.png (40,56,3) 1\n", "'/etc/a.png' is no key"),
+        ("../a.png (40,56,3) 1\n", "'../a.png' is no key"),
+        ("b/../a.png (40,56,3) 1\n", "'b/../a.png' is no key"),
+        ("b//a.png (40,56,3) 1\n", "'b//a.png' is no key"),
+        ("b\\a.png (40,56,3) 1\n", "is no key"),
+        ("a\0.png (40,56,3) 1\n", "is no key"),
     ],
 )
 def test_bad_meta_info(tmp_path: Path, meta: str, says: str) -> None:
     root = write_lmdb(tmp_path / "x.lmdb", {"a": b"1"}, meta)
     with pytest.raises(InputError, match=says):
         LmdbStore(root)
+
+
+def test_a_value_that_asks_for_more_pixels_than_listed_is_not_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sIIBBBBB", 13, b"IHDR", 30_000, 30_000, 8, 2, 0, 0, 0)
+    bomb = head + struct.pack(">I", zlib.crc32(head[12:])) + struct.pack(">I4sI", 0, b"IEND", zlib.crc32(b"IEND"))
+    store = LmdbStore(write_lmdb(tmp_path / "x.lmdb", {"a": bomb, "b": bytes(65 << 20)}))
+    monkeypatch.setattr("mprnet_plugin.data.stores.decode_rgb", lambda *_: pytest.fail("decoded"))
+    with pytest.raises(InputError, match=r"x.lmdb:a is 30000x30000, meta_info.txt says 56x40"):
+        store.read("a")
+    with pytest.raises(InputError, match=r"x.lmdb:b has 68157440 bytes, more than 56x40 pixels need"):
+        store.read("b")
+
+
+def test_views_are_kept_for_a_bounded_number_of_keys(tmp_path: Path) -> None:
+    """Each key that is read leaves nothing behind, however many there are: half a kilobyte each once added up."""
+    pixels = ppm(picture(height=1, width=1))
+    root = write_lmdb(tmp_path / "x.lmdb", {f"{n:06d}": pixels for n in range(20_000)})
+    store = LmdbStore(root)
+    for key in store.keys()[:5000]:
+        store.read(key)
+    gc.collect()
+    tracemalloc.start()
+    for key in store.keys()[5000:]:
+        store.read(key)
+    grown, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert grown < 200_000
+    assert store.read("000003") is store.read("000003")  # the first ones are found again at once
+
+
+@pytest.mark.parametrize("name", ["data.mdb", "meta_info.txt"])
+def test_a_pipe_is_refused_and_not_waited_for(raw: Path, name: str) -> None:
+    (raw / name).unlink()
+    os.mkfifo(raw / name)
+    with pytest.raises(InputError, match=rf"{name}: cannot be read, as it is a pipe"):
+        LmdbStore(raw).read("s/0")
+
+
+def test_a_pipe_in_a_folder(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.png")
+    store = FolderStore(tmp_path)
+    for call in (store.size, store.read):
+        with pytest.raises(InputError, match=r"a\.png: cannot be read, as it is a pipe"):
+            call("a")
 
 
 def test_missing_files_and_keys(tmp_path: Path, raw: Path) -> None:
