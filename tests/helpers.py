@@ -15,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-VECTORS = Path(__file__).parent / "data" / "vectors"
+ROOT = Path(__file__).parents[1]
+VECTORS = ROOT / "tests" / "data" / "vectors"
 TASKS = ("Deblurring", "Denoising", "Deraining")
 TINY: dict[str, Any] = {"n_feat": 8, "scale_unetfeats": 4, "scale_orsnetfeats": 4, "num_cab": 1}
 
