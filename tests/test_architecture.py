@@ -146,10 +146,12 @@ def functions(path: Path) -> Iterator[tuple[str, int]]:
 
     def visit(node: ast.AST, prefix: str) -> Iterator[tuple[str, int]]:
         for child in ast.iter_child_nodes(node):
-            if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef)):
-                yield f"{prefix}{child.name}", (child.end_lineno or 0) - child.lineno + 1
-            named = isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
-            yield from visit(child, f"{prefix}{child.name}." if named else prefix)
+            inside = prefix
+            if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+                inside = f"{prefix}{child.name}."
+                if not isinstance(child, ast.ClassDef):
+                    yield f"{prefix}{child.name}", (child.end_lineno or 0) - child.lineno + 1
+            yield from visit(child, inside)
 
     return visit(ast.parse(path.read_text(encoding="utf-8")), "")
 

@@ -54,12 +54,13 @@ def stage_images(output: object, x: Tensor, name: str) -> list[Tensor]:
         InputError: It is neither, as from networks that change the size or return features.
 
     Example:
+        >>> import torch
         >>> x = torch.zeros(2, 3, 8, 8)
         >>> len(stage_images(x, x, "net")), len(stage_images([x, x, x], x, "net"))
         (1, 3)
     """
-    images = list(output) if isinstance(output, (list, tuple)) else [output]
-    for image in images:
+    images: list[Tensor] = []
+    for image in output if isinstance(output, (list, tuple)) else [output]:
         if not isinstance(image, Tensor):
             raise InputError(
                 f"network {name} returns a {type(image).__name__}, expected an image (N, C, H, W) or a list of its "
@@ -70,6 +71,7 @@ def stage_images(output: object, x: Tensor, name: str) -> list[Tensor]:
                 f"network {name} makes {tuple(image.shape)} of {tuple(x.shape)}, expected as many images of the same "
                 "height and width: choose a network_g that restores without changing the size"
             )
+        images.append(image)
     if not images:
         raise InputError(f"network {name} returns an empty list, expected its stages' images: choose another network_g")
     return images
