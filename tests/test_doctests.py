@@ -27,7 +27,7 @@ def _stop(name: str) -> None:
     raise ImportError(f"{name} cannot be imported")
 
 
-@pytest.mark.parametrize("name", modules())
+@pytest.mark.parametrize("name", list(modules()))
 def test_examples(name: str) -> None:
     for package, host in HOSTS.items():
         if name.startswith(package):
