@@ -93,10 +93,12 @@ setup(
         "Typing :: Typed",
     ],
     python_requires=">=3.10",
-    packages=find_packages(include=["mprnet_plugin*", "lmdb_tools*"]),
+    packages=[*find_packages(include=["mprnet_plugin*", "lmdb_tools*"]), "mprnet_plugin.recipes"],
+    package_dir={"mprnet_plugin.recipes": "options"},
     package_data={
         # "..": beside the package, thus straight in site-packages.
         "mprnet_plugin": ["py.typed", "weights/demo/*.safetensors", *(f"../{name}" for name in AUTOLOAD)],
+        "mprnet_plugin.recipes": ["*.yml", "*.json"],
         "lmdb_tools": ["py.typed"],
     },
     include_package_data=False,
@@ -132,6 +134,7 @@ setup(
             "spandrel-extra-arches>=0.2",
             "scikit-image>=0.22",
             "h5py>=3.10",
+            "jsonschema>=4.20",
         ],
         "mat73": ["h5py>=3.10"],
         "demo": ["scikit-image>=0.22", "matplotlib>=3.7"],
@@ -139,6 +142,7 @@ setup(
     entry_points={
         "console_scripts": [
             "mprnet-restore = mprnet_plugin.inference.cli:cli",
+            "mprnet-options = mprnet_plugin.shipped_options:cli",
             *(f"mprnet-lmdb-{name} = lmdb_tools.{name}:cli" for name in ("gopro", "sidd", "rain13k", "verify", "info")),
         ]
     },

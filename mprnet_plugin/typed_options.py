@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
 
 import annotated_types
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from typing_extensions import Self
 
 from mprnet_plugin.errors import InputError, nearest
 
-__all__ = ["Component", "Number", "Options", "Text", "WholeNumber", "expected", "shorten"]
+__all__ = ["Component", "Number", "Options", "Text", "expected", "shorten"]
 
 _LONGEST = 80
 """Characters of a value that a message shows."""
@@ -28,12 +28,6 @@ _SHORT.maxstring = _SHORT.maxother = _LONGEST
 _SHORT.maxlevel = 3
 
 
-def _whole(value: object) -> object:
-    """Take 4e5, which YAML reads as a float, for the whole number that is meant."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-WholeNumber = Annotated[int, BeforeValidator(_whole, json_schema_input_type=int)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Text = Annotated[str, Field(min_length=1)]
 
@@ -42,6 +36,17 @@ class Options(BaseModel):
     """A section of an options file. Unknown names and values of another type are errors; nothing is converted."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, validate_default=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _whole_numbers(cls, section: Any) -> Any:  # noqa: ANN401 - whatever a file holds
+        """Take 4e5, which YAML reads as a float, for the whole number that is meant."""
+        if not isinstance(section, Mapping):
+            return section
+        return {
+            key: int(value) if isinstance(value, float) and value.is_integer() and key in cls.model_fields else value
+            for key, value in section.items()
+        }
 
     @classmethod
     def read(cls, section: object, where: str = "") -> Self:

@@ -10,14 +10,14 @@ from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from mprnet_plugin.tasks import TASKS, Widths
-from mprnet_plugin.typed_options import Options, WholeNumber
+from mprnet_plugin.typed_options import Options
 
 __all__ = ["DEFAULTS", "PRESETS", "MPRNetConfig"]
 
 _WIDEST = 4096
 """No width beyond this is taken for meant: a network of it would need terabytes."""
-Width = Annotated[WholeNumber, Field(ge=1, le=_WIDEST)]
-Step = Annotated[WholeNumber, Field(ge=0, le=_WIDEST)]
+Width = Annotated[int, Field(ge=1, le=_WIDEST)]
+Step = Annotated[int, Field(ge=0, le=_WIDEST)]
 
 
 class MPRNetConfig(Options):
@@ -36,10 +36,10 @@ class MPRNetConfig(Options):
     n_feat: Width = Field(96, description="width at full resolution of stages 1 and 2")
     scale_unetfeats: Step = Field(48, description="what each U-Net level adds to the width")
     scale_orsnetfeats: Step = Field(32, description="what stage 3 adds to the width")
-    num_cab: Annotated[WholeNumber, Field(ge=1, le=256)] = Field(
+    num_cab: Annotated[int, Field(ge=1, le=256)] = Field(
         8, description="channel attention blocks in each of stage 3's three blocks"
     )
-    kernel_size: Annotated[WholeNumber, Field(ge=1, le=31)] = Field(3, description="odd side of the convolutions")
+    kernel_size: Annotated[int, Field(ge=1, le=31)] = Field(3, description="odd side of the convolutions")
     reduction: Width = Field(4, description="divisor of the width inside channel attention")
     bias: bool = Field(False, description="whether convolutions have a bias, where the published layout allows one")
 

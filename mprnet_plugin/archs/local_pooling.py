@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mprnet_plugin.archs.mprnet_arch import CAB, SIZE_MULTIPLE, ChannelAttention, MPRNet
+from mprnet_plugin.archs.blocks import CAB, ChannelAttention
+from mprnet_plugin.archs.mprnet_arch import SIZE_MULTIPLE, MPRNet
 from mprnet_plugin.errors import InputError
 
 __all__ = ["LocalChannelAttention", "MPRNetLocal", "local_pooling", "use_local_pooling"]

@@ -11,143 +11,31 @@ computes the same function on a cheaper schedule:
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from typing_extensions import Self
 
+from mprnet_plugin.archs.blocks import (
+    ORB,
+    SAM,
+    BlockFactory,
+    Conv,
+    DownSample,
+    Pyramid,
+    UpSample,
+    conv,
+    join,
+    join_pyramid,
+    split,
+    upsample,
+)
 from mprnet_plugin.archs.config import DEFAULTS, MPRNetConfig
 from mprnet_plugin.errors import InputError
 
-__all__ = ["CAB", "SAM", "ChannelAttention", "Decoder", "Encoder", "MPRNet", "ORSNet"]
+__all__ = ["SIZE_MULTIPLE", "Decoder", "Encoder", "MPRNet", "ORSNet"]
 
 SIZE_MULTIPLE = 8
 """Height and width must be multiples of this: halved once into patches and twice inside the U-Nets."""
-
-Conv = nn.Conv2d
-
-
-class Pyramid(NamedTuple):
-    """Features at full, half and quarter resolution of a stage's patches."""
-
-    level1: Tensor
-    level2: Tensor
-    level3: Tensor
-
-
-def conv(in_channels: int, out_channels: int, kernel_size: int, bias: bool = False) -> Conv:
-    """Return a convolution that keeps height and width."""
-    return nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=bias)
-
-
-def split(x: Tensor, dim: int) -> Tensor:
-    """Cut ``x`` in two along ``dim`` and stack the halves along the batch: (N, ...) becomes (2N, ...)."""
-    return torch.cat(x.chunk(2, dim), 0)
-
-
-def join(x: Tensor, dim: int) -> Tensor:
-    """Undo :func:`split`."""
-    return torch.cat(x.chunk(2, 0), dim)
-
-
-def join_pyramid(features: Pyramid, dim: int) -> Pyramid:
-    """Undo :func:`split` on every level."""
-    return Pyramid(*(join(level, dim) for level in features))
-
-
-def upsample(x: Tensor) -> Tensor:
-    """Double height and width bilinearly (pixel centres, not corners, aligned)."""
-    return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
-
-
-class ChannelAttention(nn.Module):
-    """Weights in (0, 1) for every channel from its mean over the image.
-
-    Local pooling (TLC) replaces this module; see :mod:`mprnet_plugin.archs.local_pooling`.
-    """
-
-    def __init__(self, channels: int, reduction: int, bias: bool) -> None:
-        super().__init__()
-        self.conv_du = nn.Sequential(
-            conv(channels, channels // reduction, 1, bias),
-            nn.ReLU(inplace=True),
-            conv(channels // reduction, channels, 1, bias),
-            nn.Sigmoid(),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (N, C, H, W) to weights of shape (N, C, 1, 1)."""
-        weights: Tensor = self.conv_du(x.mean((2, 3), keepdim=True))
-        return weights
-
-    def gate(self, x: Tensor, features: Tensor) -> Tensor:
-        """Return ``x + weights * features``; ``features`` may be overwritten when no gradient is needed."""
-        return torch.addcmul(x, features, self(features))
-
-
-class CAB(nn.Module):
-    """Channel attention block: two convolutions, channel attention, and a residual."""
-
-    def __init__(self, channels: int, kernel_size: int, reduction: int, bias: bool, act: nn.PReLU) -> None:
-        super().__init__()
-        self.CA = ChannelAttention(channels, reduction, bias)
-        self.body = nn.Sequential(
-            conv(channels, channels, kernel_size, bias), act, conv(channels, channels, kernel_size, bias)
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (N, C, H, W) to the same shape."""
-        return self.CA.gate(x, self.body(x))
-
-
-class BlockFactory(NamedTuple):
-    """What every CAB of a network has in common, the one PReLU included."""
-
-    kernel_size: int
-    reduction: int
-    bias: bool
-    act: nn.PReLU
-
-    def cab(self, channels: int) -> CAB:
-        """Return one block of the given width."""
-        return CAB(channels, self.kernel_size, self.reduction, self.bias, self.act)
-
-    def cabs(self, channels: int, count: int = 2) -> nn.Sequential:
-        """Return ``count`` blocks in a row."""
-        return nn.Sequential(*(self.cab(channels) for _ in range(count)))
-
-
-class DownSample(nn.Module):
-    """Halve height and width, then project the channels; never has a bias."""
-
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__()
-        self.down = nn.Sequential(nn.AvgPool2d(2), conv(in_channels, out_channels, 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (N, C, H, W) to (N, C', H/2, W/2)."""
-        result: Tensor = self.down(x)
-        return result
-
-
-class UpSample(nn.Module):
-    """Project the channels, then double height and width; never has a bias."""
-
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__()
-        # The key is "1" because checkpoints hold the projection behind a resampling step without parameters.
-        self.up = nn.ModuleDict({"1": conv(in_channels, out_channels, 1)})
-
-    def project(self, x: Tensor) -> Tensor:
-        """Map (N, C, H, W) to (N, C', H, W): the part with weights, without the upsampling."""
-        result: Tensor = self.up["1"](x)
-        return result
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (N, C, H, W) to (N, C', 2H, 2W)."""
-        return upsample(self.project(x))
 
 
 class Encoder(nn.Module):
@@ -203,37 +91,6 @@ class Decoder(nn.Module):
         level2 = self.decoder_level2(self.up32(level3) + self.skip_attn2(features.level2))
         level1 = self.decoder_level1(self.up21(level2) + self.skip_attn1(features.level1))
         return Pyramid(level1, level2, level3)
-
-
-class SAM(nn.Module):
-    """Supervised attention module: a stage's image, and its features gated by that image."""
-
-    def __init__(self, n_feat: int, image_channels: int, bias: bool) -> None:
-        super().__init__()
-        self.conv1 = conv(n_feat, n_feat, 1, bias)
-        self.conv2 = conv(n_feat, image_channels, 1, bias)
-        self.conv3 = conv(image_channels, n_feat, 1, bias)
-
-    def forward(self, features: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Return gated features (N, n_feat, H, W) and the restored image (N, image_channels, H, W)."""
-        restored = self.conv2(features) + image
-        attention = torch.sigmoid(self.conv3(restored))
-        return torch.addcmul(features, self.conv1(features), attention), restored
-
-
-class ORB(nn.Module):
-    """Original-resolution block: channel attention blocks, a convolution without bias, and a residual."""
-
-    def __init__(self, channels: int, num_cab: int, blocks: BlockFactory) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
-            *(blocks.cab(channels) for _ in range(num_cab)), conv(channels, channels, blocks.kernel_size)
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (N, C, H, W) to the same shape."""
-        result: Tensor = self.body(x) + x
-        return result
 
 
 class ORSNet(nn.Module):

@@ -20,10 +20,10 @@ from mprnet_plugin.data.pairs import pair_keys
 from mprnet_plugin.data.sampler import Draw, Schedule
 from mprnet_plugin.data.stores import LMDB_SUFFIX, open_store
 from mprnet_plugin.errors import InputError
-from mprnet_plugin.typed_options import Options, Text, WholeNumber
+from mprnet_plugin.typed_options import Options, Text
 
 ROOTS = ("dataroot_lq", "dataroot_gt")
-Side = Annotated[WholeNumber, Field(ge=1, le=4096)]
+Side = Annotated[int, Field(ge=1, le=4096)]
 
 
 class BackendOptions(Options):

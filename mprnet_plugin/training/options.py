@@ -6,13 +6,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from mprnet_plugin.typed_options import Component, Number, Options, WholeNumber
+from mprnet_plugin.typed_options import Component, Number, Options
 
 __all__ = ["LocalPoolingOptions", "MixupOptions", "TrainOptions", "TrainPrecision", "ValOptions"]
 
 TrainPrecision = Literal["fp32", "bf16"]
-Positive = Annotated[WholeNumber, Field(ge=1, le=10**12)]
-NotNegative = Annotated[WholeNumber, Field(ge=0, le=10**12)]
+Positive = Annotated[int, Field(ge=1, le=10**12)]
+NotNegative = Annotated[int, Field(ge=0, le=10**12)]
 
 
 class MixupOptions(Options):
@@ -27,10 +27,10 @@ class MixupOptions(Options):
 class LocalPoolingOptions(Options):
     """Pool channel attention locally instead of over the whole picture (TLC: Chu et al., ECCV 2022)."""
 
-    train_size: Annotated[WholeNumber, Field(ge=8, le=4096, multiple_of=8)] = Field(
+    train_size: Annotated[int, Field(ge=8, le=4096, multiple_of=8)] = Field(
         256, description="side of the patches that the network was trained on"
     )
-    base_size: Annotated[WholeNumber, Field(ge=1, le=65536)] = Field(
+    base_size: Annotated[int, Field(ge=1, le=65536)] = Field(
         384, description="side of the window for patches of 256; 384 is published"
     )
 
@@ -52,7 +52,7 @@ class TrainOptions(Options):
     ema_decay: Annotated[Number, Field(ge=0, lt=1)] = Field(
         0.0, description="decay of the moving average of the weights, which is then what is validated; 0: none"
     )
-    warmup_iter: Annotated[WholeNumber, Field(ge=-1)] = Field(
+    warmup_iter: Annotated[int, Field(ge=-1)] = Field(
         -1, description="iterations of the host's linear warm-up; -1: none"
     )
 
@@ -67,7 +67,7 @@ class ValOptions(Options):
         None, description="metrics of sets that name neither protocol nor metrics: name to {type, arguments, better}"
     )
     pbar: bool = Field(True, description="show a progress bar on a terminal")
-    grid_images: Annotated[WholeNumber, Field(ge=0, le=1000)] = Field(4, description="rows of the before/after picture")
+    grid_images: Annotated[int, Field(ge=0, le=1000)] = Field(4, description="rows of the before/after picture")
     round_to_uint8: bool | None = Field(
         None, description="score pictures rounded to 8 bits; left out: what each set's protocol says, else true"
     )

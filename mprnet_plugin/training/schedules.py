@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
+from pydantic import Field
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from mprnet_plugin.errors import InputError
+from mprnet_plugin.typed_options import Number, Options
 
-__all__ = ["WarmupCosineLR", "learning_rate"]
+__all__ = ["ScheduleOptions", "WarmupCosineLR", "learning_rate"]
 
 
 def learning_rate(epoch: float, base_lr: float, warmup_epochs: int, cosine_epochs: int, eta_min: float) -> float:
@@ -35,6 +37,18 @@ def learning_rate(epoch: float, base_lr: float, warmup_epochs: int, cosine_epoch
         return base_lr * min(epoch + 1, warmup_epochs) / warmup_epochs
     progress = min((epoch - warmup_epochs) / cosine_epochs, 1.0)
     return eta_min + (base_lr - eta_min) * (1 + math.cos(math.pi * progress)) / 2
+
+
+class ScheduleOptions(Options):
+    """The recipes' learning rate: a linear warm-up, then a cosine from the optimiser's ``lr`` to ``eta_min``."""
+
+    warmup_epochs: Annotated[int, Field(ge=0, le=10**9)] = Field(description="epochs of warm-up")
+    cosine_epochs: Annotated[int, Field(ge=1, le=10**9)] = Field(
+        description="epochs of the cosine; training may end before it does"
+    )
+    eta_min: Annotated[Number, Field(ge=0)] = Field(description="the rate at the end of the cosine")
+    iters_per_epoch: Annotated[int, Field(ge=1, le=10**12)] = Field(description="optimiser steps in an epoch")
+    per_epoch: bool = Field(True, description="constant within an epoch, as published; false: changes with every step")
 
 
 class WarmupCosineLR(LRScheduler):
@@ -65,20 +79,21 @@ class WarmupCosineLR(LRScheduler):
         per_epoch: bool = True,
         last_epoch: int = -1,
     ) -> None:
-        for name, value, least in (
-            ("warmup_epochs", warmup_epochs, 0),
-            ("cosine_epochs", cosine_epochs, 1),
-            ("iters_per_epoch", iters_per_epoch, 1),
-        ):
-            if not isinstance(value, int) or value < least:
-                raise InputError(f"{name}={value!r} must be a whole number of at least {least}")
-        if not isinstance(eta_min, (int, float)) or not eta_min >= 0:
-            raise InputError(f"eta_min={eta_min!r} must be a number of at least 0")
-        self.warmup_epochs = warmup_epochs
-        self.cosine_epochs = cosine_epochs
-        self.eta_min = eta_min
-        self.iters_per_epoch = iters_per_epoch
-        self.per_epoch = per_epoch
+        options = ScheduleOptions.read(
+            {
+                "warmup_epochs": warmup_epochs,
+                "cosine_epochs": cosine_epochs,
+                "eta_min": eta_min,
+                "iters_per_epoch": iters_per_epoch,
+                "per_epoch": per_epoch,
+            },
+            "WarmupCosineLR",
+        )
+        self.warmup_epochs = options.warmup_epochs
+        self.cosine_epochs = options.cosine_epochs
+        self.eta_min = options.eta_min
+        self.iters_per_epoch = options.iters_per_epoch
+        self.per_epoch = options.per_epoch
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float | Tensor]:

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from mprnet_plugin.archs.config import PRESETS
-from mprnet_plugin.archs.mprnet_arch import ChannelAttention, MPRNet
+from mprnet_plugin.archs.blocks import ChannelAttention
+from mprnet_plugin.archs.mprnet_arch import MPRNet
 from tests.helpers import TASKS, TINY, fill, image_tensor, shapes, vectors
 
 PARAMETERS = {"Deblurring": 20_127_073, "Denoising": 15_741_025, "Deraining": 3_637_249}

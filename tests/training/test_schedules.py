@@ -99,11 +99,11 @@ def test_groups_keep_their_own_rates() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"warmup_epochs": -1}, "warmup_epochs=-1 must be a whole number of at least 0"),
-        ({"cosine_epochs": 0}, "cosine_epochs=0 must be a whole number of at least 1"),
-        ({"iters_per_epoch": 1.5}, "iters_per_epoch=1.5 must be"),
-        ({"eta_min": "1e-6"}, "eta_min='1e-6' must be a number"),
-        ({"eta_min": float("nan")}, "eta_min=nan must be a number"),
+        ({"warmup_epochs": -1}, "warmup_epochs: -1 must be a whole number, at least 0"),
+        ({"cosine_epochs": 0}, "cosine_epochs: 0 must be a whole number, at least 1"),
+        ({"iters_per_epoch": 1.5}, "iters_per_epoch: 1.5 must be"),
+        ({"eta_min": "1e-6"}, "eta_min: '1e-6' must be a number"),
+        ({"eta_min": float("nan")}, "eta_min: nan must be a number"),
     ],
 )
 def test_numbers_out_of_range(changes: dict[str, Any], message: str) -> None:

@@ -14,17 +14,20 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import yaml
 
 from mprnet_plugin.errors import InputError, nearest
-from mprnet_plugin.hosts.basicsr.option_checks import MODEL_TYPE, check_options
+from mprnet_plugin.hosts.basicsr.launch import check_launcher, count_processes, report_input_errors
+from mprnet_plugin.hosts.basicsr.option_checks import check_options
+from mprnet_plugin.hosts.basicsr.option_defaults import fill_defaults, fix_batch, fix_devices, schedule_datasets
 from mprnet_plugin.hosts.basicsr.resume import load_resume_state
+from mprnet_plugin.hosts.basicsr.run_options import MODEL_TYPE
+from mprnet_plugin.shipped_options import find_options
 
-Options = dict[str, Any]
-ParseOptions = Callable[..., tuple[Options, argparse.Namespace]]
+Opt = dict[str, Any]
+ParseOptions = Callable[..., tuple[Opt, argparse.Namespace]]
 
 HELP = {
     "train": "Train an image restoration network as an options file says.",
@@ -32,12 +35,13 @@ HELP = {
 }
 EPILOG = """\
 examples:
-  python -m basicsr.train -opt options/train_MPRNet_Deblur.yml
-  python -m basicsr.train -opt options/train_MPRNet_Deblur.yml --auto_resume
-  python -m basicsr.train -opt options/train_MPRNet_Deblur.yml --force_yml train:total_iter=1000 name=short
-  torchrun --nproc_per_node=8 -m basicsr.train -opt options/train_MPRNet_Deblur.yml --launcher pytorch
-  python -m basicsr.test  -opt options/test_MPRNet_Deblur.yml
+  python -m basicsr.train -opt train_MPRNet_Deblur.yml
+  python -m basicsr.train -opt train_MPRNet_Deblur.yml --auto_resume
+  python -m basicsr.train -opt train_MPRNet_Deblur.yml --force_yml train:total_iter=1000 name=short
+  torchrun --nproc_per_node=8 -m basicsr.train -opt train_MPRNet_Deblur.yml --launcher pytorch
+  python -m basicsr.test  -opt test_MPRNet_Deblur.yml
 
+FILE is a path, or the name of a file that comes with the plugin: `mprnet-options` lists them and copies one to edit.
 Outputs go to the working folder: experiments/NAME and tb_logger/NAME (train), results/NAME (test).
 """
 
@@ -55,20 +59,21 @@ def wrap_parse_options(original: ParseOptions) -> ParseOptions:
     """Return the host's ``parse_options`` made safe, with errors that are one line and exit status 2."""
 
     @functools.wraps(original)
-    def parse_options(root_path: str, is_train: bool = True) -> tuple[Options, argparse.Namespace]:
-        _report_input_errors(is_train)
+    def parse_options(root_path: str, is_train: bool = True) -> tuple[Opt, argparse.Namespace]:
+        report_input_errors(is_train)
         args = _parser(is_train).parse_args()
-        _check_launcher(args.launcher)
+        check_launcher(args.launcher)
         opt = read_options(args.opt)
         for override in args.force_yml or []:
             apply_override(opt, override)
         check_options(opt, args.opt, is_train)
-        _fix_devices(opt, args.launcher)
-        _fix_batch(opt, args.launcher)
+        fill_defaults(opt)
+        fix_devices(opt, args.launcher)
+        fix_batch(opt, count_processes(args.launcher))
         with _plain_arguments(args, opt):
             opt, host_args = original(root_path, is_train)
-        host_args.opt = args.opt
-        _schedule_datasets(opt)
+        host_args.opt = str(find_options(args.opt))
+        schedule_datasets(opt)
         if is_train:
             _resume_our_way()
         return opt, host_args
@@ -85,7 +90,7 @@ def _parser(is_train: bool) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "-opt", required=True, metavar="FILE", help="options file (YAML); see options/ for commented ones"
+        "-opt", required=True, metavar="FILE", help="options file (YAML): a path, or a name that mprnet-options lists"
     )
     parser.add_argument(
         "--launcher",
@@ -105,17 +110,19 @@ def _parser(is_train: bool) -> argparse.ArgumentParser:
     return parser
 
 
-def read_options(path: str) -> Options:
+def read_options(path: str) -> Opt:
     """Read an options file as plain data.
 
     Raises:
         InputError: No such file, or not a YAML mapping; names the line.
     """
     try:
-        text = Path(path).expanduser().read_text(encoding="utf-8")
+        text = find_options(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a text file"
-        raise InputError(f"options file {path}: {reason}; give the path of a YAML file to -opt") from error
+        raise InputError(
+            f"options file {path}: {reason}; give the path of a YAML file, or a name that mprnet-options lists, to -opt"
+        ) from error
     try:
         opt = yaml.load(text, Loader=_Loader)  # noqa: S506  (a SafeLoader)
     except yaml.YAMLError as error:
@@ -125,7 +132,7 @@ def read_options(path: str) -> Options:
     return opt
 
 
-def apply_override(opt: Options, override: str) -> None:
+def apply_override(opt: Opt, override: str) -> None:
     """Put one ``KEY=VALUE`` of ``--force_yml`` into ``opt``; the value is YAML, never code.
 
     Raises:
@@ -149,77 +156,8 @@ def apply_override(opt: Options, override: str) -> None:
         raise InputError(f"--force_yml {override!r}: the value is not valid YAML") from error
 
 
-def _check_launcher(launcher: str) -> None:
-    """Torchrun without --launcher would be N runs that write over each other."""
-    if launcher == "none" and "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise InputError("torchrun started several processes, which need --launcher pytorch to become one run: add it")
-
-
-def _fix_devices(opt: Options, launcher: str) -> None:
-    """One process trains on one GPU, several on one each.
-
-    The host's DataParallel would count an epoch's iterations wrongly and forget the precision in its threads.
-
-    Raises:
-        InputError: One process is to use several GPUs, or several processes are to leave the GPUs alone.
-    """
-    import torch
-
-    available = torch.cuda.device_count()
-    if opt.get("model_type") != MODEL_TYPE or not available:
-        return
-    if launcher != "none":
-        if opt["num_gpu"] == 0:
-            raise InputError("num_gpu: 0 with --launcher needs the GPUs hidden: set CUDA_VISIBLE_DEVICES= as well")
-        return
-    if opt["num_gpu"] == "auto":
-        opt["num_gpu"] = 1
-        if available > 1:
-            sys.stderr.write(
-                f"using 1 of {available} GPUs; torchrun --nproc_per_node={available} uses all, see --help\n"
-            )
-    elif opt["num_gpu"] > 1:
-        raise InputError(
-            f"num_gpu: {opt['num_gpu']} needs as many processes: torchrun --nproc_per_node={opt['num_gpu']} -m "
-            "basicsr.train -opt FILE --launcher pytorch"
-        )
-
-
-def _fix_batch(opt: Options, launcher: str) -> None:
-    """Turn a stated global batch, that of one optimiser step over all processes, into the host's batch per process.
-
-    Raises:
-        InputError: It does not divide.
-    """
-    train = opt.get("datasets", {}).get("train")
-    if not isinstance(train, dict) or "batch_size" not in train:
-        return
-    processes = int(os.environ.get("WORLD_SIZE", os.environ.get("SLURM_NTASKS", "1"))) if launcher != "none" else 1
-    total = train.pop("batch_size")
-    if total % processes:
-        raise InputError(
-            f"datasets:train:batch_size {total} must be a multiple of the {processes} processes: "
-            f"use {processes * max(total // processes, 1)} or {processes * (total // processes + 1)}"
-        )
-    train["batch_size_per_gpu"] = total // processes
-
-
-def _schedule_datasets(opt: Options) -> None:
-    """Tell our training dataset what its sampler must know of the run."""
-    import torch
-
-    train = opt["datasets"].get("train")
-    if opt.get("model_type") != MODEL_TYPE or train is None:
-        return
-    train["schedule"] = {"seed": opt["manual_seed"], "batch_size": train["batch_size_per_gpu"], "start_iter": 0}
-    if not train["num_worker_per_gpu"]:
-        train["persistent_workers"] = False  # torch refuses to keep workers that are not there
-    if not torch.cuda.is_available():
-        train["pin_memory"] = False  # nothing to pin for; torch would warn at every epoch
-
-
 @contextlib.contextmanager
-def _plain_arguments(args: argparse.Namespace, opt: Options) -> Iterator[None]:
+def _plain_arguments(args: argparse.Namespace, opt: Opt) -> Iterator[None]:
     """Let the host parse a copy of the options that holds plain data only."""
     flags = [flag for flag in ("auto_resume", "debug") if getattr(args, flag)]
     handle, path = tempfile.mkstemp(suffix=".yml")
@@ -239,22 +177,3 @@ def _resume_our_way() -> None:
     main: Any = sys.modules["__main__"]
     if hasattr(main, "train_pipeline") and hasattr(main, "load_resume_state"):
         main.load_resume_state = load_resume_state
-
-
-def _report_input_errors(is_train: bool) -> None:
-    """End the process with one line and status 2 on an :class:`InputError`, wherever the host lets it through."""
-    previous = sys.excepthook
-
-    def report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        if isinstance(error, InputError):
-            # A DataLoader worker sends its traceback as the message; the error itself is the last line.
-            message = str(error).strip().rpartition("\n")[2].removeprefix(f"{InputError.__module__}.InputError: ")
-            sys.stderr.write(f"error: {message}\n")
-            raise SystemExit(2)
-        if issubclass(kind, KeyboardInterrupt):
-            hint = "; add --auto_resume to continue from the newest checkpoint" if is_train else ""
-            sys.stderr.write(f"\ninterrupted{hint}\n")
-            raise SystemExit(130)
-        previous(kind, error, trace)
-
-    sys.excepthook = report

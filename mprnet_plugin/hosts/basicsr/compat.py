@@ -1,23 +1,19 @@
 """The host's defects on a current stack, one function each: what is wrong, in which versions, and the mend.
 
 Every mend first looks whether the defect is there, and leaves a host without it alone. "1.4.2" is the last release on
-PyPI. :data:`MENDS` lists what runs after the host has loaded.
+PyPI. :data:`MENDS` lists what runs after the host has loaded, :data:`EXTENSIONS` what is no mend.
 """
 
 from __future__ import annotations
 
 import functools
 import importlib
-import os
-import subprocess
 import sys
 import sysconfig
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-from mprnet_plugin.errors import InputError
 
 # Old name -> where the same functions live now.
 MOVED_MODULES = {
@@ -48,9 +44,9 @@ def withdraw_moved_modules() -> None:
 
 
 def mend_loaded_host() -> None:
-    """Apply every mend of :data:`MENDS`."""
-    for mend in MENDS:
-        mend()
+    """Apply every mend of :data:`MENDS`, and the :data:`EXTENSIONS`."""
+    for change in (*MENDS, *EXTENSIONS):
+        change()
 
 
 def outputs_to_working_folder() -> None:
@@ -103,62 +99,10 @@ def launch_anywhere() -> None:
     """Launchers need a GPU, and SLURM's node list goes through a shell (CVE-2024-27763, all versions)."""
     from basicsr.utils import dist_util
 
-    original = dist_util.init_dist
-    if not uses(dist_util._init_dist_slurm, "getoutput") and uses(dist_util._init_dist_pytorch, "is_available"):
-        return
+    from mprnet_plugin.hosts.basicsr.launch import init_dist
 
-    @functools.wraps(original)
-    def init_dist(launcher: str, backend: str | None = None, **kwargs: Any) -> None:
-        import torch
-        from torch import multiprocessing
-
-        cuda = torch.cuda.is_available()
-        backend = backend or ("nccl" if cuda else "gloo")
-        if multiprocessing.get_start_method(allow_none=True) is None:
-            multiprocessing.set_start_method("spawn")
-        if launcher == "slurm":
-            read_slurm_environment(kwargs.pop("port", None), torch.cuda.device_count())
-        elif "RANK" not in os.environ:
-            raise InputError(
-                f"--launcher {launcher} needs RANK in the environment: start with "
-                "torchrun --nproc_per_node=N -m basicsr.train -opt FILE --launcher pytorch"
-            )
-        if cuda:
-            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
-        torch.distributed.init_process_group(backend=backend, **kwargs)
-
-    _replace("init_dist", dist_util, init_dist)
-
-
-def read_slurm_environment(port: int | None, num_gpus: int) -> None:
-    """Translate SLURM's variables into those of torch.distributed, without a shell.
-
-    Args:
-        port: Port of the first node; ``MASTER_PORT`` or 29500 if None.
-        num_gpus: GPUs on this node, which the local rank counts through.
-
-    Raises:
-        InputError: Outside of SLURM, or the node list cannot be resolved.
-    """
-    missing = [name for name in ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_NODELIST") if name not in os.environ]
-    if missing:
-        raise InputError(f"--launcher slurm needs {', '.join(missing)} in the environment: start it with srun")
-    rank = int(os.environ["SLURM_PROCID"])
-    nodes = os.environ["SLURM_NODELIST"]
-    try:
-        command = ["scontrol", "show", "hostnames", nodes]
-        found = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()  # noqa: S603
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise InputError(f"SLURM_NODELIST {nodes!r} could not be resolved by scontrol: {error}") from error
-    if not found:
-        raise InputError(f"SLURM_NODELIST {nodes!r} names no node: start with srun")
-    os.environ.update(
-        MASTER_ADDR=found[0],
-        MASTER_PORT=str(port or os.environ.get("MASTER_PORT", 29500)),
-        WORLD_SIZE=os.environ["SLURM_NTASKS"],
-        RANK=str(rank),
-        LOCAL_RANK=str(rank % max(num_gpus, 1)),
-    )
+    if uses(dist_util._init_dist_slurm, "getoutput") or not uses(dist_util._init_dist_pytorch, "is_available"):
+        _replace("init_dist", dist_util, functools.wraps(dist_util.init_dist)(init_dist))
 
 
 def distribute_on_cpu() -> None:
@@ -232,10 +176,11 @@ def _replace(name: str, home: Any, new: Any) -> None:
 
 MENDS: tuple[Callable[[], None], ...] = (
     outputs_to_working_folder,
-    safe_options,
     resume_anywhere,
     launch_anywhere,
     distribute_on_cpu,
-    resumable_sampling,
     quiet_registry,
 )
+"""Each looks for its defect first."""
+EXTENSIONS: tuple[Callable[[], None], ...] = (safe_options, resumable_sampling)
+"""What our model needs of any host, and others do not notice."""

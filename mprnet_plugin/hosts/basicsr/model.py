@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from basicsr.losses import build_loss
-from basicsr.models import lr_scheduler as host_schedulers
 from basicsr.models.sr_model import SRModel
 from basicsr.utils import get_root_logger
 from torch import Tensor, nn
@@ -18,28 +17,18 @@ from torch import Tensor, nn
 from mprnet_plugin.archs.any_size import restore_any_size
 from mprnet_plugin.archs.local_pooling import MPRNetLocal, local_pooling
 from mprnet_plugin.errors import InputError
-from mprnet_plugin.files import whole_file
+from mprnet_plugin.hosts.basicsr import checkpoints
 from mprnet_plugin.hosts.basicsr.metrics import scoring_of
+from mprnet_plugin.hosts.basicsr.parts import optimizers, schedulers
 from mprnet_plugin.metrics.protocols import Scores
 from mprnet_plugin.training import grids, tables
 from mprnet_plugin.training import validation as val
 from mprnet_plugin.training.options import TrainOptions, ValOptions
-from mprnet_plugin.training.schedules import WarmupCosineLR
 from mprnet_plugin.training.step import TrainingStep, check_finite
 from mprnet_plugin.weights.checkpoint import load_into, load_state_dict
 
 HOST_KEYS = ("params", "params_ema")
 """Entries of a checkpoint that the host asks for of its own accord."""
-
-
-def schedulers() -> dict[str, type]:
-    """Return the learning rate schedulers by the name that YAML gives them: the host's and ours."""
-    return {
-        "MultiStepLR": host_schedulers.MultiStepRestartLR,
-        "MultiStepRestartLR": host_schedulers.MultiStepRestartLR,
-        "CosineAnnealingRestartLR": host_schedulers.CosineAnnealingRestartLR,
-        "WarmupCosineLR": WarmupCosineLR,
-    }
 
 
 class MPRNetModel(SRModel):  # type: ignore[misc]
@@ -98,11 +87,11 @@ class MPRNetModel(SRModel):  # type: ignore[misc]
 
     def get_optimizer(self, optim_type: str, params: Any, lr: float, **kwargs: Any) -> torch.optim.Optimizer:
         """Return an optimiser of ``torch.optim`` by name, where the host knows Adam only."""
-        optimizer: torch.optim.Optimizer = getattr(torch.optim, optim_type)(params, lr=lr, **kwargs)
+        optimizer: torch.optim.Optimizer = optimizers()[optim_type](params, lr=lr, **kwargs)
         return optimizer
 
     def setup_schedulers(self) -> None:
-        """Set up one of :func:`schedulers` for each optimiser."""
+        """Set up a schedule for each optimiser."""
         options = dict(self.opt["train"]["scheduler"])
         build = schedulers()[options.pop("type")]
         self.schedulers = [build(optimizer, **options) for optimizer in self.optimizers]
@@ -176,7 +165,7 @@ class MPRNetModel(SRModel):  # type: ignore[misc]
                 return
             self._validated[dataset.opt["name"]] = current_iter
         scoring = scoring_of(dataset.opt, options)
-        submission = self._submission_folder(dataset) if isinstance(dataset, val.SubmissionDataset) else None
+        restore = functools.partial(self._restore, rounded=scoring.rounded)
         shown: list[val.Restored] = []
 
         def each(index: int, image: val.Restored) -> None:
@@ -184,23 +173,17 @@ class MPRNetModel(SRModel):  # type: ignore[misc]
                 shown.append(image)
             if save_img:
                 grids.write_png(image.result, self._picture_path(dataset.opt["name"], image.name, current_iter))
-            if submission is not None and not self.is_train:
-                dataset.write_result(index, image.result, submission)
+            if self._submits(dataset):
+                dataset.write_result(index, image.result, self._submission_folder(dataset))
 
-        first = self.opt["rank"] == 0
-        restore = functools.partial(self._restore, rounded=scoring.rounded)
-        scored = val.validate(
-            dataset, restore, scoring, each, self.opt["rank"], self.opt["world_size"], first and options.pbar
-        )
+        rank, first = self.opt["rank"], self.opt["rank"] == 0
+        scored = val.validate(dataset, restore, scoring, each, rank, self.opt["world_size"], first and options.pbar)
         if not first or not scored:
             return
         if self.is_train:
             self._log_validation(dataset, val.means(scored), scoring, current_iter, tb_logger)
-        elif submission is not None:
-            dataset.write_submission(submission)
-            get_root_logger().info(f"The files to submit: {submission}")
         else:
-            self._write_tables(dataset, scoring, scored)
+            self._write_results(dataset, scoring, scored)
             chosen = tables.extremes(_first_metric(scored))
             shown = [restore(val.batch_of_one(dataset, index)) for index in chosen] or shown
         self._show(dataset, shown, current_iter, tb_logger)
@@ -212,10 +195,12 @@ class MPRNetModel(SRModel):  # type: ignore[misc]
         gt = val.to_picture(self.gt, rounded) if "gt" in sample else None
         return val.Restored(val.image_name(sample), lq, result, gt)
 
+    def _submits(self, dataset: Any) -> bool:
+        """Tell whether a dataset's benchmark scores the results itself, and this is the run that makes them."""
+        return not self.is_train and isinstance(dataset, val.SubmissionDataset)
+
     def _submission_folder(self, dataset: Any) -> Path:
-        """Return where the files for a benchmark that scores them itself go."""
-        root = self.opt["path"].get("results_root") or self.opt["path"]["visualization"]
-        return Path(root) / f"{dataset.opt['name']}_submission"
+        return Path(self.opt["path"]["results_root"]) / f"{dataset.opt['name']}_submission"
 
     def _picture_path(self, dataset: str, name: str, current_iter: Any) -> Path:
         folder = Path(self.opt["path"]["visualization"])
@@ -235,8 +220,13 @@ class MPRNetModel(SRModel):  # type: ignore[misc]
         for metric, value in means.items() if tb_logger else ():
             tb_logger.add_scalar(f"metrics/{name}/{metric}", value, current_iter)
 
-    def _write_tables(self, dataset: Any, scoring: val.Scoring, scored: dict[int, val.Scored]) -> None:
-        """Log and write the tables of all datasets tested so far."""
+    def _write_results(self, dataset: Any, scoring: val.Scoring, scored: dict[int, val.Scored]) -> None:
+        """Log and write the tables of all datasets tested so far, or the files to submit."""
+        if self._submits(dataset):
+            folder = self._submission_folder(dataset)
+            dataset.write_submission(folder)
+            get_root_logger().info(f"The files to submit: {folder}")
+            return
         name = dataset.opt["name"]
         self._rows += [
             tables.Row(name, scoring.protocol, one.name, one.scores) for one in scored.values() if one.scores
@@ -269,13 +259,8 @@ class MPRNetModel(SRModel):  # type: ignore[misc]
             key: {k: v.detach().cpu() for k, v in self.get_bare_model(n).state_dict().items()}
             for n, key in zip(nets, keys, strict=True)
         }
-        if not all(bool(value.isfinite().all()) for values in content.values() for value in values.values()):
-            raise InputError(
-                f"the network has values that are not finite at iteration {self._iteration}: training diverged, and "
-                "nothing was saved; lower train:optim_g:lr and start from an earlier checkpoint with "
-                "path:pretrain_network_g"
-            )
-        _save(content, Path(self.opt["path"]["models"]) / f"{net_label}_{name}.pth")
+        checkpoints.check_finite_weights(content, self._iteration)
+        checkpoints.save(content, Path(self.opt["path"]["models"]) / f"{net_label}_{name}.pth")
 
     def save_training_state(self, epoch: int, current_iter: int) -> None:
         """Write what resuming needs; it comes after the network, so a state stands for a whole checkpoint."""
@@ -288,7 +273,7 @@ class MPRNetModel(SRModel):  # type: ignore[misc]
             "schedulers": [scheduler.state_dict() for scheduler in self.schedulers],
             "best": self._best,
         }
-        _save(state, Path(self.opt["path"]["training_states"]) / f"{current_iter}.state")
+        checkpoints.save(state, Path(self.opt["path"]["training_states"]) / f"{current_iter}.state")
 
 
 def _first_metric(scored: Mapping[int, val.Scored]) -> dict[int, float]:
@@ -300,16 +285,3 @@ def _settings(scheduler: Any) -> dict[str, Any]:
     """Return what a scheduler was made with; the rest of its state counts iterations."""
     state: dict[str, Any] = scheduler.state_dict()
     return {name: value for name, value in state.items() if name != "last_epoch" and not name.startswith("_")}
-
-
-def _save(content: object, path: Path) -> None:
-    """``torch.save``, whole or not at all.
-
-    Raises:
-        InputError: The disk is full, or the like; an older file of that name is as it was.
-    """
-    with whole_file(path) as part:
-        try:
-            torch.save(content, part)
-        except RuntimeError as error:  # torch's writer does not pass the system's error on
-            raise OSError(str(error).partition("\n")[0]) from error

@@ -1,298 +1,227 @@
-"""Which options exist: read off the classes and functions that take them, so the lists cannot drift apart."""
+"""Check an options file for our model before anything is created; nothing is filled in, changed or left out here.
+
+Types and ranges are those of the typed sections (:mod:`~mprnet_plugin.hosts.basicsr.run_options`). What a section
+chooses by name, a network, a loss, an optimiser, is checked against the signature of what it names, and built.
+"""
 
 from __future__ import annotations
 
-import functools
 import inspect
-import os
-import sys
+import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mprnet_plugin.errors import InputError, nearest
+import torch
+from basicsr.utils import registry
 
-MODEL_TYPE = "MPRNetModel"
+from mprnet_plugin.archs.local_pooling import use_local_pooling
+from mprnet_plugin.archs.mprnet_arch import SIZE_MULTIPLE, MPRNet
+from mprnet_plugin.errors import InputError, nearest
+from mprnet_plugin.hosts.basicsr.metrics import scoring_of
+from mprnet_plugin.hosts.basicsr.parts import optimizers, schedulers
+from mprnet_plugin.hosts.basicsr.run_options import MODEL_TYPE, RunOptions, dataset_options
+from mprnet_plugin.training.options import TrainOptions, ValOptions
+from mprnet_plugin.typed_options import Component, shorten
+
+__all__ = ["absent_sets", "check_options"]
+
 ROOTS = ("dataroot_lq", "dataroot_gt")
 
-TOP = {"name", "model_type", "scale", "num_gpu", "manual_seed", "datasets", "network_g", "path", "val", "dist_params"}
-TOP_TRAIN = TOP | {"train", "logger", "find_unused_parameters"}
-PATH = {"pretrain_network_g", "param_key_g", "strict_load_g", "resume_state", "ignore_resume_networks"}
-LOGGER = {"print_freq", "save_checkpoint_freq", "use_tb_logger", "wandb"}
-# Optimisers that need more than a gradient to step, and the class that all derive from.
-NO_STEP = {"LBFGS", "Optimizer"}
-# What the host's runner and loader read of a dataset's section.
-LOADER = {"name", "type", "phase", "scale", "pin_memory", "persistent_workers", "prefetch_mode", "num_prefetch_queue"}
-# What our model reads of a validation or test set's section.
-LOADER_EVAL = LOADER | {"metrics", "protocol"}
-LOADER_TRAIN = LOADER | {"batch_size", "batch_size_per_gpu", "num_worker_per_gpu", "dataset_enlarge_ratio"}
 
-
-def check_options(opt: dict[str, Any], source: str, is_train: bool) -> None:
-    """Check an options file for :class:`~mprnet_plugin.hosts.basicsr.model.MPRNetModel` before anything is created.
-
-    Files for other models are left alone.
+def check_options(opt: Mapping[str, Any], source: str, is_train: bool) -> None:
+    """Check an options file for :class:`~mprnet_plugin.hosts.basicsr.model.MPRNetModel`; others are left alone.
 
     Args:
-        opt: The options, as read; defaults are filled in.
+        opt: The options, as read.
         source: The file's name, for messages.
         is_train: Whether the training runner reads them.
 
     Raises:
-        InputError: An option that nobody reads (with the nearest known name), one that is missing, or a path that does
-            not exist.
+        InputError: An option that nobody reads (with the nearest known name), one that is missing, a value of another
+            type or out of range, options that contradict each other, or a path that does not exist.
     """
     if opt.get("model_type") != MODEL_TYPE:
         return
-    _in_section(source, functools.partial(_check, is_train=is_train), opt)
+    try:
+        _check(opt, is_train)
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from error
 
 
-def _check(opt: dict[str, Any], is_train: bool) -> None:
-    from basicsr.utils import registry
-
-    opt.setdefault("scale", 1)
-    opt.setdefault("num_gpu", "auto")
-    _known(opt, TOP_TRAIN if is_train else TOP | TOP_TRAIN, "")
-    opt.setdefault("path", {})
-    if not is_train:
-        opt.setdefault("val", {})
-    _required(opt, ["name", "datasets", "network_g", *(["train", "logger"] if is_train else [])], "")
-    opt["name"] = str(opt["name"])  # YAML takes 2024 for a number
-    if not str(opt["name"]) or os.sep in str(opt["name"]) or str(opt["name"]).startswith("."):
-        raise InputError(f"name: {opt['name']!r} must be a plain folder name")
-    opt.setdefault("manual_seed", 0)  # the host would draw one for each process, and another when it resumes
-    _number(opt, "manual_seed", "", 0)
-    _check_gpus(opt["num_gpu"])
-    _check_datasets(opt["datasets"], registry, is_train)
-    net = _check_network(opt["network_g"], registry.ARCH_REGISTRY)
-    _check_paths(_section(opt, "path"))
-    if "val" in opt:
-        _check_val(_section(opt, "val"), registry.METRIC_REGISTRY, is_train, net)
+def _check(opt: Mapping[str, Any], is_train: bool) -> None:
+    options = RunOptions.read(opt)
+    _check_gpus(options.num_gpu)
     if is_train:
-        _check_train(_section(opt, "train"), registry.LOSS_REGISTRY)
-        logger = _section(opt, "logger")
-        logger.setdefault("use_tb_logger", True)
-        _known(logger, LOGGER, "logger")
-        _required(logger, ["print_freq", "save_checkpoint_freq"], "logger")
-        for name in ("print_freq", "save_checkpoint_freq"):
-            _number(logger, name, "logger", 1)
+        _needs(options, ["train", "logger"])
+        if options.val is not None and options.val.val_freq is None:
+            raise InputError("option val:val_freq is missing: iterations between validations")
+    net = _check_network(options.network_g)
+    val = options.val or ValOptions()
+    _check_val(val, net)
+    _check_datasets(options, val, net, is_train)
+    for key in ("pretrain_network_g", "resume_state"):
+        path = getattr(options.path, key)
+        if path and not Path(path).expanduser().is_file():
+            raise InputError(f"path:{key}: {path} does not exist in {Path.cwd()}; correct the path")
+    if is_train and options.train is not None:
+        _check_train(options.train)
 
 
-def _check_gpus(wanted: Any) -> None:
-    import torch
+def _needs(options: RunOptions, names: Iterable[str]) -> None:
+    for name in names:
+        if getattr(options, name) is None:
+            raise InputError(f"option {name} is missing: a section of options")
 
+
+def _check_gpus(wanted: str | int) -> None:
     available = torch.cuda.device_count()
-    if wanted != "auto" and (not isinstance(wanted, int) or not 0 <= wanted <= available):
-        raise InputError(f"num_gpu: {wanted!r}, but {available} GPUs are here: use num_gpu: auto")
+    if isinstance(wanted, int) and wanted > available:
+        raise InputError(f"num_gpu: {wanted}, but {available} GPUs are here: use num_gpu: auto")
 
 
-def _check_datasets(datasets: Any, registries: Any, is_train: bool) -> None:
-    phases = ("train", "val") if is_train else ("val", "test")
-    if not isinstance(datasets, dict) or (is_train and "train" not in datasets):
+def absent_sets(datasets: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return the sets marked ``optional: true`` whose files are not there."""
+    return [
+        phase
+        for phase, section in datasets.items()
+        if section.get("optional") is True
+        and not all(Path(str(section[key])).expanduser().exists() for key in ROOTS if key in section)
+    ]
+
+
+def _check_datasets(options: RunOptions, val: ValOptions, net: torch.nn.Module, is_train: bool) -> None:
+    datasets, phases = options.datasets, ("train", "val") if is_train else ("val", "test")
+    if not datasets or (is_train and "train" not in datasets):
         raise InputError(f"datasets: needs sections {' and '.join(phases)}")
-    _drop_absent(datasets)
-    for phase in datasets:
-        if phase.split("_")[0] not in phases:
+    absent = absent_sets(datasets)
+    if len(absent) == len(datasets):
+        wanted = ", ".join(str(datasets[phase].get("dataroot_lq")) for phase in absent)
+        raise InputError(f"datasets: none of {wanted} exists in {Path.cwd()}; put one there or correct the paths")
+    names: list[str] = []
+    for phase, section in datasets.items():
+        kind = phase.split("_")[0]
+        if kind not in phases:
             raise InputError(f"datasets:{phase}: phases start with {' or '.join(phases)}, {nearest(phase, phases)}")
-        section = _section(datasets, phase, "datasets")
-        section.setdefault("name", phase)
-        _check_dataset(section, registries, f"datasets:{phase}", phase.split("_")[0])
-    names = [section["name"] for phase, section in datasets.items() if phase.split("_")[0] != "train"]
+        if phase not in absent:
+            _check_dataset(section, f"datasets:{phase}", kind, val, net)
+            names += [str(section.get("name") or phase)] if kind != "train" else []
     for name in names:
         if names.count(name) > 1:
             raise InputError(f"datasets: {name!r} names several sets, whose results would be one: rename one")
 
 
-def _check_dataset(section: dict[str, Any], registries: Any, where: str, phase: str) -> None:
-    if phase == "train":
-        section.setdefault("num_worker_per_gpu", 0)
-        if not {"batch_size", "batch_size_per_gpu"} & section.keys():
-            raise InputError(f"{where}: batch_size is missing (of one optimiser step, over all processes)")
-        for name, low in (("batch_size", 1), ("batch_size_per_gpu", 1), ("num_worker_per_gpu", 0)):
-            _number(section, name, where, low)
-    else:
-        _check_metrics(section, registries.METRIC_REGISTRY, where)
-    cls = _lookup(section, registries.DATASET_REGISTRY, where)
-    if hasattr(cls, "OPTIONS"):
-        _known(section, cls.OPTIONS | (LOADER_TRAIN if phase == "train" else LOADER_EVAL), where)
-    if hasattr(cls, "check_options"):
-        _in_section(where, cls.check_options, {**section, "phase": phase})
+def _check_dataset(section: Mapping[str, Any], where: str, kind: str, val: ValOptions, net: torch.nn.Module) -> None:
+    if kind == "train" and not {"batch_size", "batch_size_per_gpu"} & section.keys():
+        raise InputError(f"{where}: batch_size is missing (of one optimiser step, over all processes)")
+    dataset = _lookup(section.get("type"), registry.DATASET_REGISTRY, where)
+    if hasattr(dataset, "options_class"):
+        dataset_options(dataset, kind == "train").read({"phase": kind, **section}, where)
+    if kind != "train":
+        try:
+            scoring_of(section, val)
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from error
+        for name, metric in (section.get("metrics") or {}).items():
+            _check_metric(Component.read(metric, f"{where}:metrics:{name}"), f"{where}:metrics:{name}")
+    elif isinstance(net, MPRNet) and isinstance(section.get("gt_size"), int) and section["gt_size"] % SIZE_MULTIPLE:
+        raise InputError(f"{where}:gt_size: {section['gt_size']} must be a multiple of {SIZE_MULTIPLE} for MPRNet")
     for key in ROOTS:
         if section.get(key) and not Path(section[key]).expanduser().exists():
             raise InputError(f"{where}:{key}: {section[key]} does not exist in {Path.cwd()}; correct the path")
 
 
-def _drop_absent(datasets: dict[str, Any]) -> None:
-    """Leave out the sets marked ``optional: true`` whose files are not there, and say so."""
-    absent = [
-        phase
-        for phase, section in datasets.items()
-        if isinstance(section, dict)
-        and section.pop("optional", False)
-        and not all(Path(str(section[key])).expanduser().exists() for key in ROOTS if key in section)
-    ]
-    if len(absent) == len(datasets):
-        wanted = ", ".join(str(datasets[phase].get("dataroot_lq")) for phase in absent)
-        raise InputError(f"datasets: none of {wanted} exists in {Path.cwd()}; put one there or correct the paths")
-    for phase in absent:
-        section = datasets.pop(phase)
-        if os.environ.get("RANK", "0") == "0":
-            sys.stderr.write(f"{section.get('name', phase)} is left out: {section.get('dataroot_lq')} is not there\n")
+def _check_metric(metric: Component, where: str) -> None:
+    _check_call(metric, registry.METRIC_REGISTRY, where, {"better"}, ("img", "img2"))
 
 
-def _check_metrics(section: dict[str, Any], registry: Any, where: str) -> None:
-    for name, metric in (section.get("metrics") or {}).items():
-        _check_call(metric, registry, f"{where}:metrics:{name}", {"better"}, ("img", "img2"))
+def _check_val(val: ValOptions, net: torch.nn.Module) -> None:
+    if val.local_pooling is not None:
+        if not isinstance(net, MPRNet):
+            raise InputError(f"val:local_pooling: is for MPRNet, network_g is {type(net).__name__}: leave it out")
+        _try_call(use_local_pooling, val.local_pooling.model_dump(), "val:local_pooling", net)
+    for name, metric in (val.metrics or {}).items():
+        _check_metric(metric, f"val:metrics:{name}")
 
 
-def _in_section(where: str, check: Callable[[dict[str, Any]], None], section: dict[str, Any]) -> None:
-    try:
-        check(section)
-    except InputError as error:
-        raise InputError(f"{where}: {error}") from error
-
-
-def _check_paths(section: dict[str, Any]) -> None:
-    _known(section, PATH, "path")
-    for key in ("pretrain_network_g", "resume_state"):
-        if section.get(key) and not Path(section[key]).expanduser().is_file():
-            raise InputError(f"path:{key}: {section[key]} does not exist in {Path.cwd()}; correct the path")
-
-
-def _check_val(section: dict[str, Any], registry: Any, is_train: bool, net: Any) -> None:
-    from mprnet_plugin.archs.local_pooling import use_local_pooling
-    from mprnet_plugin.training.validation import VAL_OPTIONS
-
-    _known(section, VAL_OPTIONS, "val")
-    _required(section, ["val_freq"] if is_train else [], "val")
-    _number(section, "val_freq", "val", 1)
-    _number(section, "grid_images", "val", 0)
-    if section.get("local_pooling"):
-        where, pooling = "val:local_pooling", _section(section, "local_pooling", "val")
-        _known(pooling, _arguments(use_local_pooling, ["net"]), where)
-        _try_call(use_local_pooling, pooling, where, net)
-    section.setdefault("save_img", False)
-    _check_metrics(section, registry, "val")
-
-
-def _check_network(section: Any, registry: Any) -> Any:
-    import torch
-
-    call = _check_call(section, registry, "network_g")
+def _check_network(network: Component) -> torch.nn.Module:
+    call = _check_call(network, registry.ARCH_REGISTRY, "network_g")
     with torch.device("meta"):  # shapes only
-        return _try_call(call, section, "network_g")
+        net: torch.nn.Module = _try_call(call, network.arguments, "network_g")
+    return net
 
 
-def _check_train(section: dict[str, Any], registry: Any) -> None:
-    import torch
-
-    from mprnet_plugin.hosts.basicsr.model import PRECISIONS, TRAIN_OPTIONS, schedulers
-    from mprnet_plugin.training.mixup import mixup
-
-    _known(section, TRAIN_OPTIONS, "train")
-    _required(section, ["total_iter", "optim_g", "scheduler", "pixel_opt"], "train")
+def _check_train(train: TrainOptions) -> None:
     for name in ("pixel_opt", "edge_opt"):
-        if section.get(name):
-            where = f"train:{name}"
-            _try_call(_check_call(section[name], registry, where), section[name], where)
-            if section[name].get("reduction") == "none":
-                raise InputError(f"{where}:reduction: none leaves no number to minimise: use mean or sum")
-    for name, low in (("total_iter", 1), ("micro_batch_size", 1), ("warmup_iter", -1)):
-        _number(section, name, "train", low)
-    _number(section, "ema_decay", "train", 0, float, below=1)
-    if section.get("precision", PRECISIONS[0]) not in PRECISIONS:
-        precision = section["precision"]
-        raise InputError(f"train:precision: {precision!r} is not known, {nearest(str(precision), PRECISIONS)}")
-    if section.get("mixup"):
-        blend = _section(section, "mixup", "train")
-        _known(blend, ["start_iter", *_arguments(mixup, ["lq", "gt", "generator"])], "train:mixup")
-        _number(blend, "start_iter", "train:mixup", 0)
-        _number(blend, "alpha", "train:mixup", 1e-6, float)
-    optimizers = {
-        name: cls
-        for name, cls in vars(torch.optim).items()
-        if inspect.isclass(cls) and issubclass(cls, torch.optim.Optimizer) and name not in NO_STEP
-    }
-    where, call = "train:optim_g", _check_call(section["optim_g"], optimizers, "train:optim_g", skip=("params",))
-    optimizer = _try_call(call, section["optim_g"], where, [torch.nn.Parameter(torch.zeros(1))])
-    _required(section["optim_g"], ["lr"], "train:optim_g")
+        loss: Component | None = getattr(train, name)
+        if loss is None:
+            continue
+        where = f"train:{name}"
+        _try_call(_check_call(loss, registry.LOSS_REGISTRY, where), loss.arguments, where)
+        if loss.arguments.get("reduction") == "none":
+            raise InputError(f"{where}:reduction: none leaves no number to minimise: use mean or sum")
+    where = "train:optim_g"
+    call = _check_call(train.optim_g, optimizers(), where, skip=("params",))
+    if "lr" not in train.optim_g.arguments:
+        raise InputError(f"option {where}:lr is missing")
+    optimizer = _try_call(call, train.optim_g.arguments, where, [torch.nn.Parameter(torch.zeros(1))])
     where = "train:scheduler"
-    call = _check_call(section["scheduler"], schedulers(), where, skip=("optimizer", "last_epoch"))
-    _try_call(call, section["scheduler"], where, optimizer)
+    call = _check_call(train.scheduler, schedulers(), where, skip=("optimizer", "last_epoch"))
+    _try_call(call, train.scheduler.arguments, where, optimizer)
 
 
 def _check_call(
-    section: Any, registry: Any, where: str, also: Iterable[str] = (), skip: Iterable[str] = ("self",)
+    part: Component, known: Any, where: str, also: Iterable[str] = (), skip: Iterable[str] = ("self",)
 ) -> Callable[..., Any]:
-    """Check a ``{type: NAME, argument: value, ...}`` section's names against NAME's signature; return what NAME is."""
-    if not isinstance(section, dict):
-        raise InputError(f"{where}: must be a section with a type, such as {{type: NAME}}")
-    call: Callable[..., Any] = _lookup(section, registry, where)
+    """Check the names of a ``{type: NAME, argument: value, ...}`` section against NAME's signature.
+
+    Args:
+        part: The section.
+        known: A registry of the host, or a dictionary: names to what may be chosen.
+        where: The section's path, for messages.
+        also: Further names that somebody else reads.
+        skip: Arguments that are not the section's to give.
+
+    Returns:
+        What is called NAME.
+    """
+    call: Callable[..., Any] = _lookup(part.type, known, where)
     arguments = _arguments(call, skip)
-    _known(section, {"type", *also, *arguments}, where)
-    needed = [name for name, parameter in arguments.items() if parameter.default is inspect.Parameter.empty]
-    _required(section, needed, where)
+    names = {*also, *arguments}
+    for name in part.arguments:
+        if name not in names:
+            raise InputError(f"option {where}:{name} is read by nobody, {nearest(name, names)}")
+    for name, parameter in arguments.items():
+        if parameter.default is inspect.Parameter.empty and name not in part.arguments:
+            raise InputError(f"option {where}:{name} is missing")
     return call
 
 
-def _try_call(call: Callable[..., Any], section: Mapping[str, Any], where: str, *arguments: object) -> Any:
+def _try_call(call: Callable[..., Any], options: Mapping[str, Any], where: str, *arguments: object) -> Any:
     """Build what a section describes, to hear now what is wrong with its values."""
-    options = {key: value for key, value in section.items() if key != "type"}
     try:
         return call(*arguments, **options)
+    except InputError as error:
+        joint = ":" if re.match(r"\w+: ", str(error)) else ": "  # the error itself starts with an option's name, or not
+        raise InputError(f"{where}{joint}{error}") from error
     except Exception as error:  # whatever a constructor does with a value it was not made for
-        given = ", ".join(f"{key}: {value!r}" for key, value in options.items())
-        reason = str(error).partition("\n")[0]
-        raise InputError(
-            f"{where}: {section.get('type', 'it')} does not take these values ({reason}); given {given}"
-        ) from error
+        given = shorten(", ".join(f"{key}: {shorten(value)}" for key, value in options.items())).strip("\"'")
+        reason = " ".join(str(error).partition("\n")[0].split())
+        raise InputError(f"{where}: does not take these values ({reason}); given {given}") from error
 
 
 def _arguments(call: Callable[..., Any], skip: Iterable[str]) -> dict[str, inspect.Parameter]:
-    parameters = inspect.signature(call).parameters
+    """Return what a function or class can be given by name; a class that passes names on takes its base's as well."""
+    parameters = dict(inspect.signature(call).parameters)
     variable = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
-    return {name: p for name, p in parameters.items() if p.kind not in variable and name not in skip}
+    if inspect.isclass(call) and any(one.kind == inspect.Parameter.VAR_KEYWORD for one in parameters.values()):
+        parameters = {**inspect.signature(call.__mro__[1]).parameters, **parameters}
+    return {name: one for name, one in parameters.items() if one.kind not in variable and name not in skip}
 
 
-def _lookup(section: Mapping[str, Any], registry: Any, where: str) -> Any:
-    name = section.get("type")
+def _lookup(name: object, known: Any, where: str) -> Any:
     if name is None:
         raise InputError(f"{where}:type is missing")
-    if name not in registry:
-        raise InputError(f"{where}:type: {name!r} is not known, {nearest(str(name), registry.keys())}")
-    return registry[name] if isinstance(registry, dict) else registry.get(name)
-
-
-def _section(opt: dict[str, Any], name: str, parent: str = "") -> dict[str, Any]:
-    section = opt[name]
-    if not isinstance(section, dict):
-        raise InputError(f"{parent + ':' if parent else ''}{name}: must be a section, not {section!r}")
-    return section
-
-
-def _number(
-    section: dict[str, Any], name: str, where: str, low: float, kind: type[float] = int, below: float = float("inf")
-) -> None:
-    """Check an option that is a number, where it is given; a whole number may be written as 4e5."""
-    value = section.get(name)
-    if kind is int and isinstance(value, float) and value.is_integer():
-        value = section[name] = int(value)
-    if value is None or (isinstance(value, (int, kind)) and not isinstance(value, bool) and low <= value < below):
-        return
-    what = "a whole number" if kind is int else "a number"
-    end = "" if below == float("inf") else f" and below {below:g}"
-    raise InputError(f"{where + ':' if where else ''}{name}: {value!r} must be {what}, at least {low:g}{end}")
-
-
-def _known(section: Mapping[str, Any], known: Iterable[str], where: str) -> None:
-    names = set(known)
-    for key in section:
-        if key not in names:
-            path = f"{where}:{key}" if where else str(key)
-            raise InputError(f"option {path} is read by nobody, {nearest(str(key), names)}")
-
-
-def _required(section: Mapping[str, Any], names: Iterable[str], where: str) -> None:
-    for name in names:
-        if name not in section:
-            raise InputError(f"option {where + ':' if where else ''}{name} is missing")
+    if not isinstance(name, str) or name not in known:
+        raise InputError(f"{where}:type: {shorten(name)} is not known, {nearest(str(name)[:80], known.keys())}")
+    return known[name] if isinstance(known, dict) else known.get(name)

@@ -255,3 +255,17 @@ print(json.dumps(before == (BaseModel.model_to_device, Registry.get, basicsr.tra
 """
     code = code.replace("basicsr.train.", "sys.modules['basicsr.train'].").replace("import json", "import json, sys")
     assert value(code, tmp_path, plugin=True) is True
+
+
+@pytest.mark.parametrize("first", ["model", "metrics", "compat", "command_line", "registration", "option_checks"])
+def test_any_of_our_modules_may_be_imported_before_the_host(first: str, tmp_path: Path) -> None:
+    """As whoever subclasses the model does."""
+    code = f"""
+import importlib, json
+importlib.import_module("mprnet_plugin.hosts.basicsr.{first}")
+import basicsr
+from basicsr.utils.registry import MODEL_REGISTRY
+from mprnet_plugin.hosts.basicsr.model import MPRNetModel
+print(json.dumps(MODEL_REGISTRY.get("MPRNetModel") is MPRNetModel))
+"""
+    assert value(code, tmp_path, plugin=True) is True

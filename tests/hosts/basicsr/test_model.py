@@ -79,12 +79,12 @@ def test_mixup_starts_with_its_iteration(tmp_path: Path, iteration: int, mixed: 
     model = build(tmp_path, mixup={"alpha": 0.6, "start_iter": 5})
     x = torch.rand(4, 3, 8, 8)
     model.feed_data({"lq": x, "gt": x})
-    lq, gt = model._mixed(iteration)
+    lq, gt = model.step.mixed(x, x, iteration)
     assert torch.equal(lq, x) is not mixed
     assert torch.allclose(lq, gt)  # one lambda and one partner for both
-    assert torch.equal(model._mixed(iteration)[0], lq)  # a resumed run mixes the same
+    assert torch.equal(model.step.mixed(x, x, iteration)[0], lq)  # a resumed run mixes the same
     if mixed:
-        assert not torch.equal(model._mixed(iteration + 1)[0], lq)
+        assert not torch.equal(model.step.mixed(x, x, iteration + 1)[0], lq)
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
@@ -115,14 +115,6 @@ def mean_total(folder: Path) -> float:
     model.feed_data({"lq": torch.rand(5, 3, 16, 16), "gt": torch.rand(5, 3, 16, 16)})
     model.optimize_parameters(1)
     return model.get_current_log()["l_total"]
-
-
-def test_summed_losses_make_up_for_the_mean_over_processes(tmp_path: Path) -> None:
-    model = build(tmp_path, pixel_opt={"type": "CharbonnierLoss", "eps": 1e-6, "reduction": "sum"})
-    model.opt["world_size"] = 4
-    assert model._factor(model.cri_pix, 0.5) == 4
-    model.cri_pix.reduction = "mean"
-    assert model._factor(model.cri_pix, 0.5) == 0.5
 
 
 def test_resuming_says_that_the_old_schedule_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

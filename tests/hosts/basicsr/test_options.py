@@ -11,14 +11,10 @@ from mprnet_plugin.errors import InputError
 
 pytest.importorskip("basicsr")
 
-from mprnet_plugin.hosts.basicsr.command_line import (
-    _fix_batch,
-    _fix_devices,
-    _schedule_datasets,
-    apply_override,
-    read_options,
-)
+from mprnet_plugin.hosts.basicsr.command_line import apply_override, read_options
+from mprnet_plugin.hosts.basicsr.launch import count_processes
 from mprnet_plugin.hosts.basicsr.option_checks import check_options
+from mprnet_plugin.hosts.basicsr.option_defaults import fill_defaults, fix_batch, fix_devices, schedule_datasets
 
 OPTIONS: dict[str, Any] = {
     "name": "run",
@@ -55,7 +51,10 @@ def opt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 
 def test_good_options_pass_and_get_their_defaults(opt: dict[str, Any]) -> None:
+    before = copy.deepcopy(opt)
     check_options(opt, "run.yml", is_train=True)
+    assert opt == before  # a check changes nothing
+    fill_defaults(opt)
     assert opt["scale"] == 1
     assert opt["num_gpu"] == "auto"
     assert opt["datasets"]["val"]["name"] == "val"
@@ -68,6 +67,7 @@ def test_numbers_as_people_write_them(opt: dict[str, Any]) -> None:
     apply_override(opt, "name=2024")
     apply_override(opt, "train:micro_batch_size=2")  # an option that the file does not have yet
     check_options(opt, "run.yml", is_train=True)
+    fill_defaults(opt)
     assert (opt["train"]["total_iter"], opt["name"], opt["train"]["micro_batch_size"]) == (400000, "2024", 2)
 
 
@@ -80,7 +80,7 @@ def test_sets_of_one_name(opt: dict[str, Any]) -> None:
 
 def devices(launcher: str, num_gpu: Any) -> Any:
     opt = {"model_type": "MPRNetModel", "num_gpu": num_gpu}
-    _fix_devices(opt, launcher)
+    fix_devices(opt, launcher)
     return opt["num_gpu"]
 
 
@@ -99,7 +99,7 @@ def test_one_process_uses_one_gpu(monkeypatch: pytest.MonkeyPatch, capsys: pytes
 
 def test_no_workers_are_none_to_keep() -> None:
     train = {"batch_size_per_gpu": 2, "num_worker_per_gpu": 0, "persistent_workers": True}
-    _schedule_datasets({"model_type": "MPRNetModel", "manual_seed": 1, "datasets": {"train": train}})
+    schedule_datasets({"model_type": "MPRNetModel", "manual_seed": 1, "datasets": {"train": train}})
     assert train["persistent_workers"] is False
 
 
@@ -107,18 +107,18 @@ def test_no_workers_are_none_to_keep() -> None:
     ("override", "message"),
     {
         "train:optim_g:type=Adan": "train:optim_g:type: 'Adan' is not known, did you mean 'Adam'",
-        "train:optim_g:lr=fast": "train:optim_g: Adam does not take these values",
+        "train:optim_g:lr=fast": "train:optim_g: does not take these values",
         "network_g:type=MPRNett": "did you mean 'MPRNet'",
-        "network_g:n_feat=eight": "n_feat: 'eight'",
-        "network_g:reduction=99": "reduction=99 must be between",
-        "network_g=MPRNet": "network_g: must be a section with a type",
-        "datasets:train:gt_size=0": "datasets:train: dataset option gt_size: 0 must be a side in pixels",
+        "network_g:n_feat=eight": "network_g:n_feat: 'eight' must be a whole number, at least 1",
+        "network_g:reduction=99": "network_g: reduction=99 must be between",
+        "network_g=MPRNet": "network_g: 'MPRNet' must be a section with a type",
+        "datasets:train:gt_size=0": "datasets:train:gt_size: 0 must be a whole number, at least 1 and at most 4096",
         "datasets:train:dataroot_lq=nowhere": "nowhere does not exist",
         "datasets:train:type=PairedDataset": "'PairedDataset' is not known",
         "datasets:train={}": "datasets:train: batch_size is missing",
         "val:metrics:psnr:type=calculate_pnsr": "did you mean 'calculate_psnr'",
         "val:metrics:psnr={type: calculate_psnr}": "option val:metrics:psnr:crop_border is missing",
-        "train:scheduler:periods=x": "train:scheduler: CosineAnnealingRestartLR does not take these values",
+        "train:scheduler:periods=x": "train:scheduler: does not take these values",
         "train:pixel_opt={type: CharbonnierLoss, reduction: median}": "median",
         "train={}": "option train:total_iter is missing",
         "path:pretrain_network_g=nowhere.pth": "path:pretrain_network_g: nowhere.pth does not exist",
@@ -128,7 +128,7 @@ def test_no_workers_are_none_to_keep() -> None:
         "val:val_freq=0": "val:val_freq: 0 must be a whole number, at least 1",
         "val:val_freq=2.5": "val:val_freq: 2.5 must be a whole number",
         "val:local_pooling={trian_size: 256}": "option val:local_pooling:trian_size is read by nobody",
-        "val:local_pooling={train_size: 100}": "train_size=100 must be a positive multiple of 8",
+        "val:local_pooling={train_size: 100}": "val:local_pooling:train_size: 100 must be a whole number",
         "train:total_iter=many": "train:total_iter: 'many' must be a whole number",
         "train:micro_batch_size=-1": "train:micro_batch_size: -1 must be a whole number, at least 1",
         "train:ema_decay=1": "train:ema_decay: 1 must be a number, at least 0 and below 1",
@@ -143,6 +143,15 @@ def test_no_workers_are_none_to_keep() -> None:
         "train:total_itr=1": "option train:total_itr is read by nobody, did you mean 'total_iter'",
         "datasets:train:batch_size=0": "datasets:train:batch_size: 0 must be a whole number, at least 1",
         "manual_seed=x": "manual_seed: 'x' must be a whole number",
+        "val:self_ensemble=maybe": "val:self_ensemble: 'maybe' must be true or false",
+        "val:round_to_uint8=0.5": "val:round_to_uint8: 0.5 must be true or false",
+        "datasets:train:gt_size=30000": "datasets:train:gt_size: 30000 must be a whole number",
+        "datasets:train:gt_size=36": "datasets:train:gt_size: 36 must be a multiple of 8 for MPRNet",
+        "datasets:val:protocol=gorpo": "datasets:val: protocol 'gorpo' is unknown, did you mean 'gopro'",
+        "datasets:val:protocol=rain": "datasets:val: metric psnr is calculate_psnr, but protocol rain means calculate",
+        "network_g=[]": "network_g: [] must be a section with a type",
+        "datasets=3": "datasets: 3 must be a section of options",
+        "datasets:val=3": "datasets:val: 3 must be a section of options",
     }.items(),
 )
 def test_bad_values_are_named(opt: dict[str, Any], override: str, message: str) -> None:
@@ -188,6 +197,7 @@ def test_optional_test_sets(opt: dict[str, Any], capsys: pytest.CaptureFixture[s
     opt["datasets"] = {"test_1": {**there, "optional": True}, "test_2": absent}
     only = {**copy.deepcopy(opt), "datasets": {"test_2": dict(absent)}}
     check_options(opt, "run.yml", is_train=False)
+    fill_defaults(opt)
     assert list(opt["datasets"]) == ["test_1"]
     assert "HIDE is left out: nowhere is not there" in capsys.readouterr().err
     with pytest.raises(InputError, match="none of nowhere exists"):
@@ -235,7 +245,7 @@ def test_the_batch_is_stated_once(monkeypatch: pytest.MonkeyPatch) -> None:
     def batch(total: int, processes: int) -> int:
         monkeypatch.setenv("WORLD_SIZE", str(processes))
         opt = {"num_gpu": 0, "datasets": {"train": {"batch_size": total}}}
-        _fix_batch(opt, "pytorch")
+        fix_batch(opt, count_processes("pytorch"))
         return opt["datasets"]["train"]["batch_size_per_gpu"]  # type: ignore[index, return-value]
 
     assert [batch(16, n) for n in (1, 2, 8)] == [16, 8, 2]
@@ -243,7 +253,7 @@ def test_the_batch_is_stated_once(monkeypatch: pytest.MonkeyPatch) -> None:
         batch(16, 3)
 
 
-@pytest.mark.parametrize("path", sorted((Path(__file__).parents[2] / "options").glob("*.yml")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", sorted((Path(__file__).parents[3] / "options").glob("*.yml")), ids=lambda p: p.stem)
 def test_the_options_that_we_ship_are_valid(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     opt = read_options(str(path))

@@ -12,7 +12,7 @@ import pytest
 
 from mprnet_plugin._startup import SWITCH, activate, find_spec
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 HOST = "import sys\nsys.log = [*getattr(sys, 'log', []), 'host']\n"
 AUTOLOAD = f"exec(open({str(ROOT / 'mprnet_plugin_autoload.pth')!r}).read())\n"
 ACTIVATE = "import mprnet_plugin._startup; mprnet_plugin._startup.activate()\n"
@@ -23,8 +23,9 @@ steps = types.ModuleType("mprnet_plugin.hosts.basicsr.import_steps")
 sys.log = []
 steps.before_import = lambda: sys.log.append("before")
 steps.after_import = lambda: sys.log.append("after")
-import mprnet_plugin.hosts.basicsr
-sys.modules[steps.__name__] = mprnet_plugin.hosts.basicsr.import_steps = steps
+package = types.ModuleType("mprnet_plugin.hosts.basicsr")
+package.import_steps = steps
+sys.modules.update({package.__name__: package, steps.__name__: steps})
 """
 START = AUTOLOAD + RECORDER
 FAIL = """
@@ -64,7 +65,8 @@ def host(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("start", "modules"), [(AUTOLOAD, "[]"), (ACTIVATE, "['mprnet_plugin', 'mprnet_plugin._startup']")]
+    ("start", "modules"),
+    [(AUTOLOAD, "[]"), (ACTIVATE, "['mprnet_plugin', 'mprnet_plugin._lazy', 'mprnet_plugin._startup']")],
 )
 def test_start_imports_nothing_that_was_not_there(start: str, modules: str) -> None:
     code = f"import os, sys; had = set(sys.modules)\n{start}print(sorted(set(sys.modules) - had))"

@@ -1,0 +1,123 @@
+"""Processes: how they find each other, with or without GPUs, and how they end."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from types import TracebackType
+from typing import Any
+
+from mprnet_plugin.errors import INTERRUPTED, InputError
+
+__all__ = ["check_launcher", "count_processes", "init_dist", "report_input_errors"]
+
+
+def check_launcher(launcher: str) -> None:
+    """Refuse torchrun without ``--launcher``, which would be N runs that write over each other.
+
+    Raises:
+        InputError: That is what was started.
+    """
+    if launcher == "none" and "TORCHELASTIC_RUN_ID" in os.environ and count_processes("pytorch") > 1:
+        raise InputError("torchrun started several processes, which need --launcher pytorch to become one run: add it")
+
+
+def count_processes(launcher: str) -> int:
+    """Return how many processes make up the run.
+
+    Raises:
+        InputError: The launcher's variable is no number.
+    """
+    if launcher == "none":
+        return 1
+    name = "WORLD_SIZE" if "WORLD_SIZE" in os.environ else "SLURM_NTASKS"
+    return _whole_number(name, "1", 1)
+
+
+def init_dist(launcher: str, backend: str | None = None, **kwargs: Any) -> None:
+    """Make the process group, on GPUs (NCCL) or on CPUs (gloo); stands in for the host's function.
+
+    Args:
+        launcher: ``pytorch`` or ``slurm``.
+        backend: Of torch.distributed; by default as the devices are.
+        kwargs: Further arguments of ``init_process_group``; ``port`` for SLURM.
+
+    Raises:
+        InputError: The launcher's variables are missing or wrong.
+    """
+    import torch
+    from torch import multiprocessing
+
+    cuda = torch.cuda.is_available()
+    backend = backend or ("nccl" if cuda else "gloo")
+    if multiprocessing.get_start_method(allow_none=True) is None:
+        multiprocessing.set_start_method("spawn")
+    if launcher == "slurm":
+        read_slurm_environment(kwargs.pop("port", None), torch.cuda.device_count())
+    elif "RANK" not in os.environ:
+        raise InputError(
+            f"--launcher {launcher} needs RANK in the environment: start with "
+            "torchrun --nproc_per_node=N -m basicsr.train -opt FILE --launcher pytorch"
+        )
+    if cuda:
+        torch.cuda.set_device(_whole_number("LOCAL_RANK", "0", 0) % torch.cuda.device_count())
+    torch.distributed.init_process_group(backend=backend, **kwargs)
+
+
+def read_slurm_environment(port: int | None, num_gpus: int) -> None:
+    """Translate SLURM's variables into those of torch.distributed, without a shell.
+
+    Args:
+        port: Port of the first node; ``MASTER_PORT`` or 29500 if None.
+        num_gpus: GPUs on this node, which the local rank counts through.
+
+    Raises:
+        InputError: Outside of SLURM, or the node list cannot be resolved.
+    """
+    missing = [name for name in ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_NODELIST") if name not in os.environ]
+    if missing:
+        raise InputError(f"--launcher slurm needs {', '.join(missing)} in the environment: start it with srun")
+    rank = _whole_number("SLURM_PROCID", "0", 0)
+    nodes = os.environ["SLURM_NODELIST"]
+    try:
+        command = ["scontrol", "show", "hostnames", nodes]
+        found = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()  # noqa: S603
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise InputError(f"SLURM_NODELIST {nodes!r} could not be resolved by scontrol: {error}") from error
+    if not found:
+        raise InputError(f"SLURM_NODELIST {nodes!r} names no node: start with srun")
+    os.environ.update(
+        MASTER_ADDR=found[0],
+        MASTER_PORT=str(port or os.environ.get("MASTER_PORT", 29500)),
+        WORLD_SIZE=os.environ["SLURM_NTASKS"],
+        RANK=str(rank),
+        LOCAL_RANK=str(rank % max(num_gpus, 1)),
+    )
+
+
+def _whole_number(name: str, default: str, least: int) -> int:
+    """Read a variable of the environment."""
+    text = os.environ.get(name, default)
+    if not text.isdecimal() or int(text) < least:
+        raise InputError(f"{name}={text!r} in the environment must be a whole number, at least {least}: start anew")
+    return int(text)
+
+
+def report_input_errors(is_train: bool) -> None:
+    """End the process with one line and status 2 on an :class:`InputError`, wherever the host lets it through."""
+    previous = sys.excepthook
+
+    def report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if isinstance(error, InputError):
+            # A DataLoader worker sends its traceback as the message; the error itself is the last line.
+            message = str(error).strip().rpartition("\n")[2].removeprefix(f"{InputError.__module__}.InputError: ")
+            sys.stderr.write(f"error: {message}\n")
+            raise SystemExit(2)
+        if issubclass(kind, KeyboardInterrupt):
+            hint = "; add --auto_resume to continue from the newest checkpoint" if is_train else ""
+            sys.stderr.write(f"\ninterrupted{hint}\n")
+            raise SystemExit(INTERRUPTED)
+        previous(kind, error, trace)
+
+    sys.excepthook = report

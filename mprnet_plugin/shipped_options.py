@@ -1,0 +1,103 @@
+"""The options files that come with the package: found by bare name, listed and copied by ``mprnet-options``."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+from mprnet_plugin.errors import InputError, nearest, run_command
+from mprnet_plugin.files import whole_file
+
+__all__ = ["cli", "find_options", "main", "shipped"]
+
+_PACKAGE = Path(__file__).parent
+# In a wheel they lie inside of the package, in a source folder beside it.
+_FOLDERS = (_PACKAGE / "recipes", _PACKAGE.parent / "options")
+
+SCHEMA = "mprnet.schema.json"
+_LONGEST = 100
+
+DESCRIPTION = """\
+List the options files that come with mprnet-plugin, or copy one to the working folder to edit it.
+
+A file that is used as it is needs no copy: from any folder,
+python -m basicsr.train -opt train_MPRNet_Deblur.yml works."""
+
+
+def shipped() -> dict[str, Path]:
+    """Return the options files that come with the package, by name."""
+    folder = next((folder for folder in _FOLDERS if folder.is_dir()), None)
+    return {path.name: path for path in sorted(folder.glob("*.yml"))} if folder else {}
+
+
+def find_options(name: str) -> Path:
+    """Return the path of an options file: one that exists, else the shipped file of that bare name.
+
+    Raises:
+        InputError: A bare name that is neither; the message names the nearest.
+    """
+    path = Path(name).expanduser()
+    if path.exists() or path.name != name:
+        return path
+    known = shipped()
+    chosen = known.get(name) or known.get(f"{name}.yml")
+    if chosen is None:
+        raise InputError(
+            f"options file {name}: No such file here, and none of that name comes with mprnet-plugin; "
+            f"{nearest(name, known) if known else 'give a path'}"
+        )
+    return chosen
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    parser = argparse.ArgumentParser(
+        prog="mprnet-options", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("name", nargs="?", help="file to copy; left out: list all")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="where the copy goes (default: here, same name)")
+    parser.add_argument("--explain", metavar="OPTION", help="say what an option or a section may hold: train:mixup")
+    args = parser.parse_args(argv)
+    if args.explain is not None:
+        from mprnet_plugin.hosts.basicsr.option_reference import explain  # here, since it loads torch
+
+        sys.stdout.write(explain(args.explain))
+        return 0
+    if args.name is None:
+        for name, path in shipped().items():
+            sys.stdout.write(f"{name:32} {_summary(path)}\n")
+        return 0
+    source = find_options(args.name)
+    target = args.output or Path(source.name)
+    if target.exists():
+        raise InputError(f"{target} exists and is left alone; give another --output")
+    with whole_file(target) as part:
+        # Editors look for the schema beside the file.
+        text = source.read_text(encoding="utf-8").replace(f"={SCHEMA}\n", f"={source.parent / SCHEMA}\n", 1)
+        part.write_text(text, encoding="utf-8")
+    sys.stdout.write(f"{target}: edit it, then python -m basicsr.{_runner(source)} -opt {target}\n")
+    return 0
+
+
+def _summary(path: Path) -> str:
+    """Return the first sentence of a file's comment, cut to a line."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    words = " ".join(line.removeprefix("# ") for line in lines[1:4] if line.startswith("# "))
+    return textwrap.shorten(re.split(r"[.:;] ", words)[0], _LONGEST, placeholder="...")
+
+
+def _runner(path: Path) -> str:
+    return "test" if path.stem.startswith("test") or path.stem.endswith("_test") else "train"
+
+
+def cli() -> None:
+    """Console entry point."""
+    run_command(main)
+
+
+if __name__ == "__main__":
+    cli()
