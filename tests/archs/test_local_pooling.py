@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor, nn
 
+from mprnet_plugin.archs.blocks import CAB, BlockFactory, ChannelAttention
 from mprnet_plugin.archs.config import PRESETS
 from mprnet_plugin.archs.local_pooling import LocalChannelAttention, MPRNetLocal, local_pooling, use_local_pooling
-from mprnet_plugin.archs.blocks import CAB, BlockFactory, ChannelAttention
 from mprnet_plugin.archs.mprnet_arch import MPRNet
 from mprnet_plugin.errors import InputError
 from tests.helpers import TINY, VECTORS, fill, image_tensor

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from mprnet_plugin.archs.config import PRESETS
 from mprnet_plugin.archs.blocks import ChannelAttention
+from mprnet_plugin.archs.config import PRESETS
 from mprnet_plugin.archs.mprnet_arch import MPRNet
 from tests.helpers import TASKS, TINY, fill, image_tensor, shapes, vectors
 
