@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -162,3 +163,13 @@ def test_modules_and_functions_are_short_or_say_why() -> None:
         longer |= {f"{relative(path)}:{name}" for name, lines in functions(path) if lines > LONGEST_FUNCTION}
     assert longer - LONGER.keys() == set(), "shorten them, or list them above with the reason"
     assert LONGER.keys() - longer == set(), "these are short now: take them off the list above"
+
+
+@pytest.mark.parametrize("document", ["docs/architecture.md", "CONTRIBUTING.md"])
+def test_files_that_the_documents_name_are_there(document: str) -> None:
+    folders = ("mprnet_plugin", "lmdb_tools", "tests", "scripts", "options", "docs")
+    there = [f"/{relative(path)}" for name in folders for path in (ROOT / name).rglob("*.*")]
+    there += [f"/{path.name}" for path in ROOT.iterdir()]
+    named = re.findall(r"`([a-z_./]+\.(?:py|sh|yml|json|md|pth))`", (ROOT / document).read_text(encoding="utf-8"))
+    assert len(named) > 10
+    assert [name for name in named if not any(path.endswith(f"/{name}") for path in there)] == []

@@ -155,3 +155,4 @@ def test_validation(task: str) -> None:
     assert content["val"]["val_freq"] == round(epochs * iterations_per_epoch(task))
     (validated,) = (section for name, section in content["datasets"].items() if name.startswith("val"))
     assert validated["center_crop"] == crop
+    assert validated["protocol"] == TASKS[task].protocol
