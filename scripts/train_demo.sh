@@ -25,9 +25,9 @@ find_python
 task_facts "$task"
 # The demo's own lengths. Larger patches show more of a blur's path; noise and rain show in 64 pixels.
 case $task in
-    denoise) : "${iterations:=5400}" patch=64 batch=4 ;;
-    deblur) : "${iterations:=6000}" patch=96 batch=3 ;;
-    derain) : "${iterations:=2800}" patch=64 batch=4 ;;
+    denoise) iterations=${iterations:-5400} patch=64 batch=4 ;;
+    deblur) iterations=${iterations:-6000} patch=96 batch=3 ;;
+    derain) iterations=${iterations:-2800} patch=64 batch=4 ;;
     *) fail "there is no demo training for $task; say its length here" ;;
 esac
 mkdir -p "$workdir"
