@@ -105,8 +105,8 @@ setup(
     zip_safe=False,
     install_requires=[
         f"basicsr=={HOST_VERSION}",
-        "torch>=2.4",
-        "torchvision>=0.19",
+        "torch>=2.6",
+        "torchvision>=0.21",
         "mmengine>=0.10",
         "lmdb>=1.4",
         "opencv-python>=4.8",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -12,10 +14,16 @@ from mprnet_plugin.losses.charbonnier import charbonnier_loss, check_reduction
 TAPS = (0.05, 0.25, 0.4, 0.25, 0.05)
 
 
+@functools.lru_cache(maxsize=16)
+def _taps(device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Return the kernel on a device; made once, as each copy to a GPU would wait for it."""
+    return torch.tensor(TAPS, device=device, dtype=dtype)
+
+
 def _blur(x: Tensor, step: int = 1) -> Tensor:
     """Filter (N, C, H, W) with the separable 5x5 kernel, borders replicated, and keep every ``step``-th pixel."""
     channels = x.shape[1]
-    taps = x.new_tensor(TAPS)
+    taps = _taps(x.device, x.dtype)
     x = F.pad(x, (2, 2, 2, 2), mode="replicate")
     x = F.conv2d(x, taps.view(1, 1, 5, 1).expand(channels, 1, 5, 1), stride=(step, 1), groups=channels)
     return F.conv2d(x, taps.view(1, 1, 1, 5).expand(channels, 1, 1, 5), stride=(1, step), groups=channels)

@@ -52,6 +52,9 @@ class TrainOptions(Options):
     ema_decay: Annotated[Number, Field(ge=0, lt=1)] = Field(
         0.0, description="decay of the moving average of the weights, which is then what is validated; 0: none"
     )
+    max_skipped_steps: NotNegative = Field(
+        10, description="steps in a row that may be skipped because their loss or gradients are not finite"
+    )
     warmup_iter: Annotated[int, Field(ge=-1)] = Field(
         -1, description="iterations of the host's linear warm-up; -1: none"
     )

@@ -6,7 +6,7 @@ The pieces are in the order of :meth:`TrainingStep.accumulate`. Nothing here kno
 from __future__ import annotations
 
 import contextlib
-import math
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,8 +19,12 @@ from mprnet_plugin.archs.any_size import stage_images
 from mprnet_plugin.errors import InputError
 from mprnet_plugin.training.mixup import mixup
 from mprnet_plugin.training.options import TrainOptions
+from mprnet_plugin.training.processes import any_process, joined_batch
 
-__all__ = ["TrainingStep", "check_finite", "part_factor"]
+__all__ = ["TrainingStep", "part_factor"]
+
+
+logger = logging.getLogger(__name__)
 
 
 class TrainingStep:
@@ -33,6 +37,11 @@ class TrainingStep:
         seed: Of mixup.
         rank: This process.
         world_size: Number of processes, whose gradients DistributedDataParallel averages.
+
+    Attributes:
+        stepped: Whether the last call changed the weights.
+        skipped: Steps that were skipped so far.
+        skipped_in_a_row: Those since the last one that was not.
     """
 
     def __init__(
@@ -46,14 +55,41 @@ class TrainingStep:
         self.options = options
         self.losses = dict(losses)
         self.seed, self.rank, self.world_size = seed, rank, world_size
+        self.stepped = True
+        self.skipped = self.skipped_in_a_row = 0
 
     def __call__(
         self, net: nn.Module, optimizer: Optimizer, lq: Tensor, gt: Tensor, iteration: int
     ) -> dict[str, Tensor]:
-        """Take one optimiser step; see :meth:`accumulate`."""
+        """Take one optimiser step, see :meth:`accumulate`; a step whose loss or gradients are not finite is skipped.
+
+        Raises:
+            InputError: As many steps in a row were skipped as ``max_skipped_steps`` allows.
+        """
         optimizer.zero_grad(set_to_none=True)
         losses = self.accumulate(net, lq, gt, iteration)
-        optimizer.step()
+        gradients = [parameter.grad for parameter in net.parameters() if parameter.grad is not None]
+        finite = bool(torch.isfinite(losses["l_total"] + torch.nn.utils.get_total_norm(gradients)))
+        # The loss is of this process alone, so one can be finite and another's not.
+        self.stepped = not any_process(not finite, lq.device)
+        if self.stepped:
+            optimizer.step()
+            self.skipped_in_a_row = 0
+            return losses
+        self.skipped += 1
+        self.skipped_in_a_row += 1
+        logger.warning(
+            "iteration %d is skipped (%d in a row, %d in all): its loss or gradients are not finite",
+            iteration,
+            self.skipped_in_a_row,
+            self.skipped,
+        )
+        if self.skipped_in_a_row > self.options.max_skipped_steps:
+            raise InputError(
+                f"{self.skipped_in_a_row} steps in a row were not finite, the last at iteration {iteration}: training "
+                "diverged; lower train:optim_g:lr and start from an earlier checkpoint with path:pretrain_network_g "
+                "(resuming would bring the old rate back)"
+            )
         return losses
 
     def accumulate(self, net: nn.Module, lq: Tensor, gt: Tensor, iteration: int) -> dict[str, Tensor]:
@@ -88,8 +124,13 @@ class TrainingStep:
         options = self.options.mixup
         if options is None or iteration < options.start_iter:
             return lq, gt
-        seed = (self.seed * self.world_size + self.rank) * 1_000_003 + iteration
-        return mixup(lq, gt, torch.Generator().manual_seed(seed), options.alpha)
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + iteration)
+        if self.world_size == 1:
+            return mixup(lq, gt, generator, options.alpha)
+        # Over the batch of all processes, as a single process would; each keeps its own samples.
+        joined = mixup(joined_batch(lq, self.world_size), joined_batch(gt, self.world_size), generator, options.alpha)
+        lq, gt = (images[self.rank :: self.world_size] for images in joined)
+        return lq, gt
 
     def _backward(self, net: nn.Module, lq: Tensor, gt: Tensor, share: float) -> dict[str, Tensor]:
         """Add the gradients of one part of the batch.
@@ -131,19 +172,6 @@ def part_factor(loss: nn.Module, share: float, world_size: int) -> float:
         world_size: Number of processes.
     """
     return float(world_size) if getattr(loss, "reduction", "mean") == "sum" else share
-
-
-def check_finite(losses: Mapping[str, float], iteration: int) -> None:
-    """Stop a training that diverged.
-
-    Raises:
-        InputError: ``l_total`` is not finite, so nothing that follows would be of use.
-    """
-    if not math.isfinite(losses["l_total"]):
-        raise InputError(
-            f"the loss is {losses['l_total']} at iteration {iteration}: training diverged; lower train:optim_g:lr and "
-            "start from an earlier checkpoint with path:pretrain_network_g (resuming would bring the old rate back)"
-        )
 
 
 def _without_exchange(net: nn.Module) -> contextlib.AbstractContextManager[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -105,6 +106,7 @@ def validate(
     rank: int = 0,
     world_size: int = 1,
     bar: bool = False,
+    stopping: Callable[[], bool] = lambda: False,
 ) -> dict[int, Scored]:
     """Restore and score a dataset; all processes call it together.
 
@@ -116,12 +118,15 @@ def validate(
         rank: This process.
         world_size: Number of processes.
         bar: Show progress where there is a terminal.
+        stopping: Asked before each image; once it is true, the rest of this process's share is left out.
 
     Returns:
-        Every process's images by index, in order.
+        Every process's images by index, in order; not all of them where one was stopping.
     """
     mine: dict[int, Scored] = {}
     for index, sample in shard(dataset, rank, world_size, bar):
+        if stopping():
+            break
         image = restore(sample)
         mine[index] = Scored(image.name, scoring.score(image))
         each(index, image)
@@ -171,6 +176,8 @@ def update_best(best: Best, values: Scores, scoring: Scoring, step: int) -> Best
     """Put the values that are the best so far into ``best``, and return it."""
     for name, value in values.items():
         sign = -1 if name in scoring.lower_is_better else 1
+        if math.isnan(value):
+            continue
         if name not in best or sign * value > sign * best[name][0]:
             best[name] = (value, step)
     return best

@@ -19,12 +19,14 @@ from typing import Any
 import yaml
 
 from mprnet_plugin.errors import InputError, nearest
+from mprnet_plugin.hosts.basicsr.current_run import RUN
 from mprnet_plugin.hosts.basicsr.launch import check_launcher, count_processes, report_input_errors
 from mprnet_plugin.hosts.basicsr.option_checks import check_options
 from mprnet_plugin.hosts.basicsr.option_defaults import fill_defaults, fix_batch, fix_devices, schedule_datasets
-from mprnet_plugin.hosts.basicsr.resume import load_resume_state
 from mprnet_plugin.hosts.basicsr.run_options import MODEL_TYPE
+from mprnet_plugin.hosts.basicsr.stopping import end_with_launcher, hold_experiment
 from mprnet_plugin.shipped_options import find_options
+from mprnet_plugin.training.processes import from_first_process
 
 Opt = dict[str, Any]
 ParseOptions = Callable[..., tuple[Opt, argparse.Namespace]]
@@ -75,7 +77,11 @@ def wrap_parse_options(original: ParseOptions) -> ParseOptions:
         host_args.opt = str(find_options(args.opt))
         schedule_datasets(opt)
         if is_train:
-            _resume_our_way()
+            _run_our_way()
+            if opt.get("model_type") == MODEL_TYPE:
+                from_first_process(functools.partial(_hold, opt))
+                RUN.stop.install()
+                end_with_launcher()
         return opt, host_args
 
     return parse_options
@@ -172,8 +178,14 @@ def _plain_arguments(args: argparse.Namespace, opt: Opt) -> Iterator[None]:
         Path(path).unlink()
 
 
-def _resume_our_way() -> None:
+def _hold(opt: Opt) -> None:
+    RUN.lock = hold_experiment(Path(opt["path"]["experiments_root"]))
+
+
+def _run_our_way() -> None:
     """``python -m basicsr.train`` runs a second copy of the runner, whose functions are its own."""
     main: Any = sys.modules["__main__"]
     if hasattr(main, "train_pipeline") and hasattr(main, "load_resume_state"):
-        main.load_resume_state = load_resume_state
+        runner = sys.modules["basicsr.train"]
+        for name in ("load_resume_state", "init_tb_loggers"):
+            setattr(main, name, getattr(runner, name))

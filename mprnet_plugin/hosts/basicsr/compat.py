@@ -10,6 +10,7 @@ import functools
 import importlib
 import sys
 import sysconfig
+import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -133,17 +134,49 @@ def resumable_sampling() -> None:
     from basicsr.data import data_sampler
 
     from mprnet_plugin.data.sampler import ResumableSampler
+    from mprnet_plugin.hosts.basicsr.current_run import RUN
 
     original = data_sampler.EnlargedSampler
 
     class EnlargedSampler(original):  # type: ignore[misc,valid-type]
         def __new__(cls, dataset: Any, num_replicas: int, rank: int, ratio: float = 1) -> Any:
+            RUN.samples = len(dataset) * ratio
             if hasattr(dataset, "schedule"):
                 return ResumableSampler(dataset, num_replicas, rank, ratio)
             return super().__new__(cls)
 
     EnlargedSampler.__qualname__ = EnlargedSampler.__name__
     _replace("EnlargedSampler", data_sampler, EnlargedSampler)
+
+
+def remember_tb_logger() -> None:
+    """The runner hands its TensorBoard writer to validations only (all versions); ours after resuming needs it too."""
+    from mprnet_plugin.hosts.basicsr.current_run import RUN
+
+    runner = sys.modules["basicsr.train"]
+    original = runner.init_tb_loggers
+
+    @functools.wraps(original)
+    def init_tb_loggers(opt: dict[str, Any]) -> Any:
+        RUN.tb_logger = original(opt)
+        return RUN.tb_logger
+
+    _replace("init_tb_loggers", runner, init_tb_loggers)
+
+
+def distinct_archives() -> None:
+    """Two runs of one name within a second make one archive's name twice, an error (all versions)."""
+    from basicsr.utils import misc
+
+    original = misc.mkdir_and_rename
+
+    @functools.wraps(original)
+    def mkdir_and_rename(path: str) -> None:
+        while Path(f"{path}_archived_{misc.get_time_str()}").exists():
+            time.sleep(0.1)
+        original(path)
+
+    _replace("mkdir_and_rename", misc, mkdir_and_rename)
 
 
 def quiet_registry() -> None:
@@ -179,8 +212,9 @@ MENDS: tuple[Callable[[], None], ...] = (
     resume_anywhere,
     launch_anywhere,
     distribute_on_cpu,
+    distinct_archives,
     quiet_registry,
 )
 """Each looks for its defect first."""
-EXTENSIONS: tuple[Callable[[], None], ...] = (safe_options, resumable_sampling)
+EXTENSIONS: tuple[Callable[[], None], ...] = (safe_options, resumable_sampling, remember_tb_logger)
 """What our model needs of any host, and others do not notice."""

@@ -4,34 +4,33 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Mapping
-from pathlib import Path
+import logging
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from basicsr.losses import build_loss
-from basicsr.models.sr_model import SRModel
 from basicsr.utils import get_root_logger
 from torch import Tensor, nn
 
 from mprnet_plugin.archs.any_size import restore_any_size
 from mprnet_plugin.archs.local_pooling import MPRNetLocal, local_pooling
 from mprnet_plugin.errors import InputError
-from mprnet_plugin.hosts.basicsr import checkpoints
 from mprnet_plugin.hosts.basicsr.metrics import scoring_of
 from mprnet_plugin.hosts.basicsr.parts import optimizers, schedulers
-from mprnet_plugin.metrics.protocols import Scores
+from mprnet_plugin.hosts.basicsr.resumable_model import ResumableModel
 from mprnet_plugin.training import grids, tables
 from mprnet_plugin.training import validation as val
-from mprnet_plugin.training.options import TrainOptions, ValOptions
-from mprnet_plugin.training.step import TrainingStep, check_finite
+from mprnet_plugin.training.options import TrainOptions
+from mprnet_plugin.training.processes import from_first_process
+from mprnet_plugin.training.step import TrainingStep
 from mprnet_plugin.weights.checkpoint import load_into, load_state_dict
 
 HOST_KEYS = ("params", "params_ema")
 """Entries of a checkpoint that the host asks for of its own accord."""
 
 
-class MPRNetModel(SRModel):  # type: ignore[misc]
+class MPRNetModel(ResumableModel):
     """Train and test a network that returns its stages' images, the final one first, or a single image.
 
     ``train`` and ``val`` take the options of :class:`~mprnet_plugin.training.options.TrainOptions` and
@@ -39,9 +38,7 @@ class MPRNetModel(SRModel):  # type: ignore[misc]
     """
 
     def __init__(self, opt: dict[str, Any]) -> None:
-        self._best: dict[str, val.Best] = {}
-        self._rows: list[tables.Row] = []
-        self._iteration = 0
+        _speak_through_the_host()
         super().__init__(opt)
 
     def print_network(self, net: nn.Module) -> None:
@@ -60,13 +57,7 @@ class MPRNetModel(SRModel):  # type: ignore[misc]
         """
         if not strict:
             raise InputError("path:strict_load_g: false would leave layers untrained without a word: remove it")
-        try:
-            weights = load_state_dict(load_path, param_key)
-        except InputError:
-            if param_key not in HOST_KEYS:
-                raise
-            # The authors' files and safetensors have no such entry; a file that is broken says so again.
-            weights = load_state_dict(load_path)
+        weights = from_first_process(functools.partial(_weights, load_path, param_key))
         load_into(self.get_bare_model(net), weights, load_path)
         get_root_logger().info(f"Loaded {load_path}")
 
@@ -79,11 +70,6 @@ class MPRNetModel(SRModel):  # type: ignore[misc]
         if options.edge_opt is not None:
             losses["l_edge"] = build_loss(options.edge_opt.model_dump()).to(self.device)
         self.step = TrainingStep(options, losses, self.opt["manual_seed"], self.opt["rank"], self.opt["world_size"])
-
-    @property
-    def val_options(self) -> ValOptions:
-        """The options of validation and testing."""
-        return ValOptions.read(self.opt.get("val") or {}, "val")
 
     def get_optimizer(self, optim_type: str, params: Any, lr: float, **kwargs: Any) -> torch.optim.Optimizer:
         """Return an optimiser of ``torch.optim`` by name, where the host knows Adam only."""
@@ -109,31 +95,15 @@ class MPRNetModel(SRModel):  # type: ignore[misc]
     def optimize_parameters(self, current_iter: int) -> None:
         """Take one optimiser step on the whole batch."""
         self._losses = self.step(self.net_g, self.optimizer_g, self.lq, self.gt, current_iter)
-        self._iteration = current_iter
-        if self.ema_decay > 0:
+        self.iteration = current_iter
+        if self.ema_decay > 0 and self.step.stepped:
             self.model_ema(decay=self.ema_decay)
 
-    def resume_training(self, resume_state: dict[str, Any]) -> None:
-        """Continue optimiser, schedule and best results; say so where the options ask for another schedule."""
-        asked = [_settings(scheduler) for scheduler in self.schedulers]
-        super().resume_training(resume_state)
-        self._best = resume_state.get("best", {})
-        for settings, scheduler in zip(asked, self.schedulers, strict=True):
-            kept = {name: value for name, value in _settings(scheduler).items() if value != settings.get(name)}
-            if kept:
-                get_root_logger().warning(
-                    f"The checkpoint's schedule goes on ({kept}), whatever the options say now; "
-                    "path:pretrain_network_g starts another from its network"
-                )
-
     def get_current_log(self) -> dict[str, float]:
-        """Return the last step's losses, averaged over the processes, all of which call it when it is time to log.
-
-        Raises:
-            InputError: The loss is not finite, so nothing that follows would be of use.
-        """
+        """Return the last step's losses, averaged over the processes, all of which call it when it is time to log."""
         log: dict[str, float] = self.reduce_loss_dict(self._losses)
-        check_finite(log, self._iteration)
+        if self.step.skipped:
+            log["skipped_steps"] = float(self.step.skipped)
         return log
 
     def test(self) -> None:
@@ -158,12 +128,13 @@ class MPRNetModel(SRModel):  # type: ignore[misc]
             save_img: Whether to write every restored image.
         """
         dataset, options = dataloader.dataset, self.val_options
+        name: str = dataset.opt["name"]
         if self.is_train:
             # After the last iteration the host counts one more, and validates again what it has just validated.
             current_iter = min(current_iter, int(self.opt["train"]["total_iter"]))
-            if self._validated.get(dataset.opt["name"]) == current_iter:
+            if self._validated.get(name) == current_iter:
                 return
-            self._validated[dataset.opt["name"]] = current_iter
+            self._validated[name] = current_iter
         scoring = scoring_of(dataset.opt, options)
         restore = functools.partial(self._restore, rounded=scoring.rounded)
         shown: list[val.Restored] = []
@@ -172,21 +143,27 @@ class MPRNetModel(SRModel):  # type: ignore[misc]
             if len(shown) < options.grid_images:
                 shown.append(image)
             if save_img:
-                grids.write_png(image.result, self._picture_path(dataset.opt["name"], image.name, current_iter))
-            if self._submits(dataset):
-                dataset.write_result(index, image.result, self._submission_folder(dataset))
+                path = self.reports.picture_path(name, image.name, current_iter, options.suffix)
+                grids.write_png(image.result, path)
+            if isinstance(dataset, val.SubmissionDataset) and not self.is_train:
+                dataset.write_result(index, image.result, self.reports.submission_folder(name))
 
         rank, first = self.opt["rank"], self.opt["rank"] == 0
-        scored = val.validate(dataset, restore, scoring, each, rank, self.opt["world_size"], first and options.pbar)
+        with _without_benchmark():
+            scored = val.validate(
+                dataset, restore, scoring, each, rank, self.opt["world_size"], first and options.pbar, self.stopping
+            )
+        self.stop_if_asked(current_iter)
         if not first or not scored:
             return
         if self.is_train:
-            self._log_validation(dataset, val.means(scored), scoring, current_iter, tb_logger)
+            self.reports.validated(name, val.means(scored), scoring, current_iter, tb_logger)
         else:
-            self._write_results(dataset, scoring, scored)
+            local = options.local_pooling is not None or isinstance(self.get_bare_model(self.net_g), MPRNetLocal)
+            self.reports.tested(dataset, scoring, scored, local)
             chosen = tables.extremes(_first_metric(scored))
             shown = [restore(val.batch_of_one(dataset, index)) for index in chosen] or shown
-        self._show(dataset, shown, current_iter, tb_logger)
+        self.reports.show(name, shown, current_iter, tb_logger)
 
     def _restore(self, sample: val.Sample, rounded: bool) -> val.Restored:
         self.feed_data(dict(sample))
@@ -195,85 +172,16 @@ class MPRNetModel(SRModel):  # type: ignore[misc]
         gt = val.to_picture(self.gt, rounded) if "gt" in sample else None
         return val.Restored(val.image_name(sample), lq, result, gt)
 
-    def _submits(self, dataset: Any) -> bool:
-        """Tell whether a dataset's benchmark scores the results itself, and this is the run that makes them."""
-        return not self.is_train and isinstance(dataset, val.SubmissionDataset)
 
-    def _submission_folder(self, dataset: Any) -> Path:
-        return Path(self.opt["path"]["results_root"]) / f"{dataset.opt['name']}_submission"
-
-    def _picture_path(self, dataset: str, name: str, current_iter: Any) -> Path:
-        folder = Path(self.opt["path"]["visualization"])
-        if self.is_train:
-            return folder / name / f"{Path(name).name}_{current_iter}.png"
-        return folder / dataset / f"{name}_{self.val_options.suffix or self.opt['name']}.png"
-
-    def _log_validation(
-        self, dataset: Any, means: Scores, scoring: val.Scoring, current_iter: int, tb_logger: Any
-    ) -> None:
-        name = dataset.opt["name"]
-        best = val.update_best(self._best.setdefault(name, {}), means, scoring, current_iter)
-        lines = [
-            f"\t # {metric}: {means[metric]:.4f} (best {best[metric][0]:.4f} @ {best[metric][1]})" for metric in means
-        ]
-        get_root_logger().info("\n".join([f"Validation {name}", *lines]))
-        for metric, value in means.items() if tb_logger else ():
-            tb_logger.add_scalar(f"metrics/{name}/{metric}", value, current_iter)
-
-    def _write_results(self, dataset: Any, scoring: val.Scoring, scored: dict[int, val.Scored]) -> None:
-        """Log and write the tables of all datasets tested so far, or the files to submit."""
-        if self._submits(dataset):
-            folder = self._submission_folder(dataset)
-            dataset.write_submission(folder)
-            get_root_logger().info(f"The files to submit: {folder}")
-            return
-        name = dataset.opt["name"]
-        self._rows += [
-            tables.Row(name, scoring.protocol, one.name, one.scores) for one in scored.values() if one.scores
-        ]
-        if self._rows:
-            local = self.val_options.local_pooling or isinstance(self.get_bare_model(self.net_g), MPRNetLocal)
-            folder = Path(self.opt["path"]["results_root"])
-            table = tables.write_tables(self._rows, folder, bool(local))
-            get_root_logger().info(f"{folder / 'table.md'}, table.csv and images.csv:\n{table}")
-
-    def _show(self, dataset: Any, images: list[val.Restored], current_iter: Any, tb_logger: Any) -> None:
-        """Write a before/after picture, and put it into TensorBoard in training."""
-        if not images:
-            return
-        name, picture = dataset.opt["name"], grids.draw_grid(images)
-        path = Path(self.opt["path"]["visualization"]) / f"{name}_{current_iter}.png"
-        grids.write_png(picture, path)
-        if tb_logger is not None and self.is_train:
-            tb_logger.add_image(f"val/{name}", picture[..., ::-1].copy(), current_iter, dataformats="HWC")
-        get_root_logger().info(f"Degraded, restored and sharp, side by side: {path}")
-
-    def save_network(self, net: Any, net_label: str, current_iter: int, param_key: Any = "params") -> None:
-        """Write networks in the host's form, whole or not at all; a failure ends the run instead of being ignored."""
-        if self.opt["rank"] != 0:
-            return
-        nets = net if isinstance(net, list) else [net]
-        keys = param_key if isinstance(param_key, list) else [param_key]
-        name = "latest" if current_iter == -1 else current_iter
-        content = {
-            key: {k: v.detach().cpu() for k, v in self.get_bare_model(n).state_dict().items()}
-            for n, key in zip(nets, keys, strict=True)
-        }
-        checkpoints.check_finite_weights(content, self._iteration)
-        checkpoints.save(content, Path(self.opt["path"]["models"]) / f"{net_label}_{name}.pth")
-
-    def save_training_state(self, epoch: int, current_iter: int) -> None:
-        """Write what resuming needs; it comes after the network, so a state stands for a whole checkpoint."""
-        if self.opt["rank"] != 0 or current_iter == -1:
-            return
-        state = {
-            "epoch": epoch,
-            "iter": current_iter,
-            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
-            "schedulers": [scheduler.state_dict() for scheduler in self.schedulers],
-            "best": self._best,
-        }
-        checkpoints.save(state, Path(self.opt["path"]["training_states"]) / f"{current_iter}.state")
+def _weights(path: str, param_key: str | None) -> dict[str, Tensor]:
+    """Read weights of any form; an entry that the host asks for of its own accord need not be there."""
+    try:
+        return load_state_dict(path, param_key)
+    except InputError:
+        if param_key not in HOST_KEYS:
+            raise
+        # The authors' files and safetensors have no such entry; a file that is broken says so again.
+        return load_state_dict(path)
 
 
 def _first_metric(scored: Mapping[int, val.Scored]) -> dict[int, float]:
@@ -281,7 +189,18 @@ def _first_metric(scored: Mapping[int, val.Scored]) -> dict[int, float]:
     return {index: next(iter(one.scores.values())) for index, one in scored.items() if one.scores}
 
 
-def _settings(scheduler: Any) -> dict[str, Any]:
-    """Return what a scheduler was made with; the rest of its state counts iterations."""
-    state: dict[str, Any] = scheduler.state_dict()
-    return {name: value for name, value in state.items() if name != "last_epoch" and not name.startswith("_")}
+def _speak_through_the_host() -> None:
+    """Send what our modules log where the host's lines go, the log file included."""
+    ours, host = logging.getLogger("mprnet_plugin"), get_root_logger()
+    ours.parent, ours.level = host, host.level
+
+
+@contextlib.contextmanager
+def _without_benchmark() -> Iterator[None]:
+    """Keep cuDNN from timing its kernels anew for every size of picture."""
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before

@@ -19,7 +19,7 @@ from mprnet_plugin.archs.local_pooling import use_local_pooling
 from mprnet_plugin.archs.mprnet_arch import SIZE_MULTIPLE, MPRNet
 from mprnet_plugin.errors import InputError, nearest
 from mprnet_plugin.hosts.basicsr.metrics import scoring_of
-from mprnet_plugin.hosts.basicsr.parts import optimizers, schedulers
+from mprnet_plugin.hosts.basicsr.parts import check_schedule, optimizers, schedulers
 from mprnet_plugin.hosts.basicsr.run_options import MODEL_TYPE, RunOptions, dataset_options
 from mprnet_plugin.training.options import TrainOptions, ValOptions
 from mprnet_plugin.typed_options import Component, shorten
@@ -167,7 +167,11 @@ def _check_train(train: TrainOptions) -> None:
     optimizer = _try_call(call, train.optim_g.arguments, where, [torch.nn.Parameter(torch.zeros(1))])
     where = "train:scheduler"
     call = _check_call(train.scheduler, schedulers(), where, skip=("optimizer", "last_epoch"))
-    _try_call(call, train.scheduler.arguments, where, optimizer)
+    scheduler = _try_call(call, train.scheduler.arguments, where, optimizer)
+    try:
+        check_schedule(scheduler, train.total_iter)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
 
 
 def _check_call(

@@ -1,79 +1,135 @@
-"""Find the checkpoint that a run continues from."""
+"""Find the checkpoint that a run continues from: the first process decides, the others are told."""
 
 from __future__ import annotations
 
 import logging
 import pickle
+import zipfile
 from pathlib import Path
-from typing import Any
-from zipfile import is_zipfile
+from typing import Any, NamedTuple
+
+import torch
 
 from mprnet_plugin.errors import InputError
+from mprnet_plugin.training.processes import from_first_process
+from mprnet_plugin.weights.checkpoint import load_state_dict
+
+__all__ = ["check_whole", "load_resume_state"]
 
 State = dict[str, Any]
+FOLDERS = ("experiments_root", "models", "training_states", "log", "visualization")
+
+
+class Checkpoint(NamedTuple):
+    """A training state and the network that was saved with it."""
+
+    path: Path
+    state: State
+    network: Path
+
+
+class NotWholeError(InputError):
+    """A file that is damaged or incomplete, so that an older one may stand in for it; not one that cannot be read."""
 
 
 def load_resume_state(opt: dict[str, Any]) -> State | None:
     """Load the training state to continue from, or None to start anew; stands in for the host's function.
 
-    With ``--auto_resume`` it is the newest state that can be read and whose network was saved as well; else
-    ``path:resume_state``. Sets the networks' paths and tells the training dataset how far the run had come.
+    With ``--auto_resume`` it is the newest state that is whole and whose network is; else ``path:resume_state``, whose
+    network lies beside it. Sets the networks' paths and tells the training dataset how far the run had come.
 
     Raises:
-        InputError: ``path:resume_state`` is missing or cannot be read.
+        InputError: ``path:resume_state`` is missing or damaged; there are states for ``--auto_resume``, but none is
+            whole; a file cannot be read.
     """
     from basicsr.utils import check_resume
 
-    path, state = _newest(opt) if opt["auto_resume"] else _named(opt)
-    if path is None or state is None:
+    found = from_first_process(lambda: _newest(opt) if opt["auto_resume"] else _named(opt))
+    if found is None:
         return None
-    opt["path"]["resume_state"] = str(path)
-    check_resume(opt, state["iter"])
+    opt["path"]["resume_state"] = str(found.path)
+    check_resume(opt, found.state["iter"])
+    opt["path"]["pretrain_network_g"] = str(found.network)
+    if opt["rank"] == 0:
+        for name in FOLDERS:  # a state of another experiment: this one's folders may not be there
+            Path(opt["path"][name]).mkdir(parents=True, exist_ok=True)
     if "schedule" in opt["datasets"]["train"]:
-        opt["datasets"]["train"]["schedule"]["start_iter"] = state["iter"]
-    return state
+        opt["datasets"]["train"]["schedule"]["start_iter"] = found.state["iter"]
+    return found.state
 
 
-def _newest(opt: dict[str, Any]) -> tuple[Path | None, State | None]:
-    found = sorted(Path(opt["path"]["training_states"]).glob("*.state"), key=_iteration, reverse=True)
-    for path in found:
-        network = Path(opt["path"]["models"]) / f"net_g_{_iteration(path)}.pth"
-        if _iteration(path) < 0:
-            continue
-        if not is_zipfile(network):
-            _warn(f"skipping {path}: {network} is missing or not whole")
-            continue
+def _newest(opt: dict[str, Any]) -> Checkpoint | None:
+    folder = Path(opt["path"]["training_states"])
+    paths = sorted((path for path in folder.glob("*.state") if path.stem.isdecimal()), key=_iteration, reverse=True)
+    for path in paths:
         try:
-            return path, _read(path)
-        except InputError as error:
-            _warn(f"skipping it: {error}")
-    return None, None
+            return _checkpoint(path, Path(opt["path"]["models"]))
+        except NotWholeError as error:
+            logging.getLogger("basicsr").warning(f"skipping {path.name}: {error}")
+    if paths:
+        raise InputError(
+            f"{folder} holds {len(paths)} training states, none of which can be continued (see above): to start anew, "
+            "move the folder away or leave out --auto_resume"
+        )
+    return None
 
 
-def _named(opt: dict[str, Any]) -> tuple[Path | None, State | None]:
+def _named(opt: dict[str, Any]) -> Checkpoint | None:
     name = opt["path"].get("resume_state")
-    return (Path(name), _read(Path(name))) if name else (None, None)
+    if not name:
+        return None
+    path = Path(name).expanduser()
+    return _checkpoint(path, path.parent.parent / "models")
 
 
 def _iteration(path: Path) -> int:
-    return int(path.stem) if path.stem.isdigit() else -1
+    return int(path.stem)
+
+
+def _checkpoint(path: Path, models: Path) -> Checkpoint:
+    state = _read(path)
+    network = models / f"net_g_{state['iter']}.pth"
+    check_whole(network, "network")
+    try:
+        load_state_dict(network)
+    except InputError as error:  # such as a damaged directory of the file's parts, which have checksums, as it has not
+        raise NotWholeError(str(error)) from error
+    return Checkpoint(path, state, network)
+
+
+def check_whole(path: Path, what: str) -> None:
+    """Check that a file of ``torch.save`` is there and that each of its parts has the checksum it was written with.
+
+    Raises:
+        NotWholeError: It is missing, cut short, or a byte has changed.
+        InputError: It cannot be read, as for want of permission.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except FileNotFoundError:
+        raise NotWholeError(f"{what} {path} does not exist") from None
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+        raise NotWholeError(f"{what} {path} is not whole ({error})") from error
+    except OSError as error:
+        raise InputError(f"{what} {path} cannot be read: {error.strerror}; check the disk and its rights") from error
+    if damaged is not None:
+        raise NotWholeError(f"{what} {path} is damaged: the checksum of {damaged} differs")
 
 
 def _read(path: Path) -> State:
-    import torch
-
+    check_whole(path, "training state")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise InputError(
-            f"training state {path} does not exist: check path:resume_state, or use --auto_resume"
-        ) from error
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, ValueError) as error:
-        raise InputError(f"training state {path} cannot be read, it is not whole: resume from an older one") from error
-    if not isinstance(state, dict) or not {"epoch", "iter", "optimizers", "schedulers"} <= state.keys():
-        raise InputError(f"{path} is not a training state: give experiments/NAME/training_states/N.state")
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, ValueError, KeyError) as error:
+        reason = str(error).partition("\n")[0]
+        raise NotWholeError(f"training state {path} is no state ({reason}): resume from an older one") from error
+    if not isinstance(state, dict) or not (
+        isinstance(state.get("iter"), int)
+        and state["iter"] >= 1
+        and isinstance(state.get("epoch"), int)
+        and all(isinstance(state.get(name), list) for name in ("optimizers", "schedulers"))
+        and isinstance(state.get("best", {}), dict)
+    ):
+        raise NotWholeError(f"{path} is not a training state: give experiments/NAME/training_states/N.state")
     return state
-
-
-def _warn(message: str) -> None:
-    logging.getLogger("basicsr").warning(message)

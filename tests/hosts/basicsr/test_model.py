@@ -26,7 +26,12 @@ def build(folder: Path, **train: Any) -> MPRNetModel:
         "world_size": 1,
         "manual_seed": 3,
         "network_g": {"type": "MPRNet", **TINY},
-        "path": {"models": str(folder), "training_states": str(folder)},
+        "path": {
+            "experiments_root": str(folder / "records"),
+            "models": str(folder),
+            "training_states": str(folder),
+            "resume_state": "state",
+        },
         "val": {},
         "train": {
             "total_iter": 10,
@@ -119,7 +124,7 @@ def mean_total(folder: Path) -> float:
 
 def test_resuming_says_that_the_old_schedule_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     first = build(tmp_path, optim_g={"type": "SGD", "lr": 0.1})
-    first._best = {"set": {"psnr": (30.0, 3)}}
+    first.reports.best = {"set": {"psnr": (30.0, 3)}}
     first.save(0, 3)
     state = torch.load(tmp_path / "3.state", weights_only=True)
     same = build(tmp_path, optim_g={"type": "SGD", "lr": 0.1})
@@ -127,7 +132,7 @@ def test_resuming_says_that_the_old_schedule_goes_on(tmp_path: Path, caplog: pyt
     with caplog.at_level("WARNING", "basicsr"):
         same.resume_training(copy.deepcopy(state))
         assert not caplog.records
-        assert same._best == {"set": {"psnr": (30.0, 3)}}
+        assert same.reports.best == {"set": {"psnr": (30.0, 3)}}
         other.resume_training(state)
     assert "base_lrs" in caplog.text
     assert "path:pretrain_network_g starts another" in caplog.text
@@ -186,12 +191,29 @@ def test_validation_options_change_the_result(tmp_path: Path) -> None:
     assert not torch.equal(outputs[0], outputs[2])
 
 
-def test_a_loss_that_is_not_finite_ends_the_run(tmp_path: Path) -> None:
-    model = build(tmp_path)
-    model.feed_data({"lq": torch.full((1, 3, 8, 8), float("nan")), "gt": torch.rand(1, 3, 8, 8)})
+def test_steps_that_are_not_finite_are_skipped_then_end_the_run(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = build(tmp_path, max_skipped_steps=1, optim_g={"type": "SGD", "lr": 0.1}, ema_decay=0.5)
+    good = {"lq": torch.rand(1, 3, 8, 8), "gt": torch.rand(1, 3, 8, 8)}
+    bad = {**good, "gt": torch.full((1, 3, 8, 8), float("nan"))}
+
+    def weights() -> list[Tensor]:
+        return [p.clone() for net in (model.net_g, model.net_g_ema) for p in net.parameters()]
+
+    before = weights()
+    model.feed_data(dict(bad))
+    model.optimize_parameters(6)
+    assert all(torch.equal(one, two) for one, two in zip(before, weights(), strict=True))
+    assert "iteration 6 is skipped (1 in a row, 1 in all)" in caplog.text
+    model.feed_data(dict(good))
     model.optimize_parameters(7)
-    with pytest.raises(InputError, match="the loss is nan at iteration 7: training diverged"):
-        model.get_current_log()
+    assert not torch.equal(before[0], weights()[0])
+    assert model.get_current_log()["skipped_steps"] == 1
+    model.feed_data(dict(bad))
+    model.optimize_parameters(8)  # one in a row again
+    with pytest.raises(InputError, match=r"2 steps in a row were not finite, the last at iteration 9: training div"):
+        model.optimize_parameters(9)
 
 
 def test_a_failed_save_is_an_error_and_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

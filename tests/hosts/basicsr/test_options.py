@@ -64,6 +64,7 @@ def test_good_options_pass_and_get_their_defaults(opt: dict[str, Any]) -> None:
 
 def test_numbers_as_people_write_them(opt: dict[str, Any]) -> None:
     apply_override(opt, "train:total_iter=4e5")
+    apply_override(opt, "train:scheduler:periods=[400000]")
     apply_override(opt, "name=2024")
     apply_override(opt, "train:micro_batch_size=2")  # an option that the file does not have yet
     check_options(opt, "run.yml", is_train=True)
@@ -118,6 +119,7 @@ def test_no_workers_are_none_to_keep() -> None:
         "datasets:train={}": "datasets:train: batch_size is missing",
         "val:metrics:psnr:type=calculate_pnsr": "did you mean 'calculate_psnr'",
         "val:metrics:psnr={type: calculate_psnr}": "option val:metrics:psnr:crop_border is missing",
+        "train:total_iter=7": "train:scheduler: the schedule's periods [6] sum to 6, fewer than train:total_iter 7",
         "train:scheduler:periods=x": "train:scheduler: does not take these values",
         "train:pixel_opt={type: CharbonnierLoss, reduction: median}": "median",
         "train={}": "option train:total_iter is missing",

@@ -1,0 +1,123 @@
+"""What validation and testing leave behind: lines of the log, records, tables, pictures, files to submit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from basicsr.utils import get_root_logger
+
+from mprnet_plugin.errors import InputError
+from mprnet_plugin.files import whole_file
+from mprnet_plugin.metrics.protocols import Scores
+from mprnet_plugin.training import grids, tables
+from mprnet_plugin.training import validation as val
+
+__all__ = ["Reports"]
+
+RECORDS = "validations.jsonl"
+
+
+class Reports:
+    """The reports of one run.
+
+    ``validations.jsonl`` in the experiment's folder has a line for each validation that is complete. It decides, after
+    a run was interrupted, which are best so far and which was lost.
+
+    Args:
+        opt: The run's options.
+        is_train: Whether it is a training.
+    """
+
+    def __init__(self, opt: Mapping[str, Any], is_train: bool) -> None:
+        self.opt = opt
+        self.is_train = is_train
+        self.best: dict[str, val.Best] = {}
+        self._rows: list[tables.Row] = []
+        self._records: list[dict[str, Any]] = []
+
+    def picture_path(self, dataset: str, image: str, step: int | str, suffix: str | None) -> Path:
+        """Return where a restored picture goes."""
+        folder = Path(self.opt["path"]["visualization"]) / dataset
+        if self.is_train:
+            return folder / image / f"{Path(image).name}_{step}.png"
+        return folder / f"{image}_{suffix or self.opt['name']}.png"
+
+    def submission_folder(self, dataset: str) -> Path:
+        """Return where the files go that a benchmark scores itself."""
+        return Path(self.opt["path"]["results_root"]) / f"{dataset}_submission"
+
+    def validated(self, dataset: str, means: Scores, scoring: val.Scoring, step: int, tb_logger: Any) -> None:
+        """Log a validation of a training, and record that it is complete."""
+        best = val.update_best(self.best.setdefault(dataset, {}), means, scoring, step)
+        lines = [f"Validation {dataset}"]
+        for metric, value in means.items():
+            record = f" (best {best[metric][0]:.4f} @ {best[metric][1]})" if metric in best else ""
+            lines.append(f"\t # {metric}: {value:.4f}{record}")
+            if tb_logger:
+                tb_logger.add_scalar(f"metrics/{dataset}/{metric}", value, step)
+        get_root_logger().info("\n".join(lines))
+        lower = sorted(scoring.lower_is_better)
+        self._records.append({"iter": step, "dataset": dataset, "scores": dict(means), "lower_is_better": lower})
+        self._write_records()
+
+    def tested(self, dataset: Any, scoring: val.Scoring, scored: Mapping[int, val.Scored], local_pooling: bool) -> None:
+        """Write and log the tables of all datasets tested so far, or the files to submit."""
+        name = dataset.opt["name"]
+        if isinstance(dataset, val.SubmissionDataset):
+            folder = self.submission_folder(name)
+            dataset.write_submission(folder)
+            get_root_logger().info(f"The files to submit: {folder}")
+            return
+        self._rows += [
+            tables.Row(name, scoring.protocol, one.name, one.scores) for one in scored.values() if one.scores
+        ]
+        if self._rows:
+            folder = Path(self.opt["path"]["results_root"])
+            table = tables.write_tables(self._rows, folder, local_pooling)
+            get_root_logger().info(f"{folder / 'table.md'}, table.csv and images.csv:\n{table}")
+
+    def show(self, dataset: str, images: list[val.Restored], step: int | str, tb_logger: Any) -> None:
+        """Write a before/after picture, and put it into TensorBoard in training."""
+        if not images:
+            return
+        picture = grids.draw_grid(images)
+        path = Path(self.opt["path"]["visualization"]) / f"{dataset}_{step}.png"
+        grids.write_png(picture, path)
+        if tb_logger is not None and self.is_train:
+            tb_logger.add_image(f"val/{dataset}", picture[..., ::-1].copy(), step, dataformats="HWC")
+        get_root_logger().info(f"Degraded, restored and sharp, side by side: {path}")
+
+    def resume(self, iteration: int, best: dict[str, val.Best]) -> set[str]:
+        """Take up the records up to an iteration; later ones are of a future that will be trained anew.
+
+        Args:
+            iteration: That of the checkpoint.
+            best: What the checkpoint knows, for runs that have no records.
+
+        Returns:
+            The datasets that were validated at this very iteration.
+        """
+        try:
+            lines = self._path.read_text(encoding="utf-8").splitlines()
+            self._records = [record for line in lines if (record := json.loads(line))["iter"] <= iteration]
+        except FileNotFoundError:
+            self.best = best
+            return set()
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{self._path} is damaged ({error}): remove it; the best results are lost") from error
+        self._write_records()
+        for record in self._records:
+            scoring = val.Scoring({}, lower_is_better=frozenset(record["lower_is_better"]))
+            val.update_best(self.best.setdefault(record["dataset"], {}), record["scores"], scoring, record["iter"])
+        return {record["dataset"] for record in self._records if record["iter"] == iteration}
+
+    @property
+    def _path(self) -> Path:
+        return Path(self.opt["path"]["experiments_root"]) / RECORDS
+
+    def _write_records(self) -> None:
+        with whole_file(self._path) as part:
+            part.write_text("".join(json.dumps(record) + "\n" for record in self._records), encoding="utf-8")
