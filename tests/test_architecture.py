@@ -32,6 +32,7 @@ LONGEST_FUNCTION = 40
 LONGER = {
     "lmdb_tools/pack.py": "one pipeline: readers, their pipes and the writer, which no module could use apart",
     "mprnet_plugin/archs/mprnet_arch.py:MPRNet.__init__": "a line for each part of the network",
+    "mprnet_plugin/hosts/basicsr/model.py:MPRNetModel.validation": "the host's one hook for all of validation",
     "mprnet_plugin/inference/cli.py:_parser": "a call for each option",
     "mprnet_plugin/inference/predictor.py:MPRPredictor.__init__": "two lines for each argument: name and docstring",
     "mprnet_plugin/inference/restorer.py:Restorer.__call__": "mostly the docstring of the one public call",

@@ -14,53 +14,10 @@ import pytest
 import torch
 
 from mprnet_plugin.archs.mprnet_arch import MPRNet
-from tests.helpers import TINY, Done, run, torchrun, write_options, write_pairs
+from tests.e2e.tiny_run import assert_same_descent, logged, logged_numbers, make_folder, models, options, same
+from tests.helpers import TINY, Done, run, torchrun, write_options
 
 pytestmark = pytest.mark.slow
-
-
-def options() -> dict[str, Any]:
-    dataset = {"type": "PairedRestorationDataset"}
-    return {
-        "name": "tiny",
-        "model_type": "MPRNetModel",
-        "manual_seed": 5,
-        "datasets": {
-            "train": {
-                **dataset,
-                "dataroot_lq": "data/train/input",
-                "dataroot_gt": "data/train/target",
-                "gt_size": 32,
-                "augment": "geometric_saturation",
-                "dtype": "uint8",
-                "batch_size": 4,
-            },
-            "val": {**dataset, "dataroot_lq": "data/test/input", "dataroot_gt": "data/test/target"},
-        },
-        "network_g": {"type": "MPRNet", **TINY},
-        "train": {
-            "total_iter": 6,
-            "ema_decay": 0.9,
-            "optim_g": {"type": "AdamW", "lr": 1e-3},
-            "scheduler": {"type": "CosineAnnealingRestartLR", "periods": [6], "eta_min": 1e-6},
-            "pixel_opt": {"type": "CharbonnierLoss", "eps": 1e-6},
-            "edge_opt": {"type": "EdgeLoss", "loss_weight": 0.05},
-        },
-        "val": {"val_freq": 3, "metrics": {"psnr": {"type": "calculate_psnr_rgb"}}},
-        "logger": {"print_freq": 1, "save_checkpoint_freq": 3},
-    }
-
-
-def make_folder(folder: Path) -> Path:
-    write_pairs(folder / "data" / "train", 6)
-    write_pairs(folder / "data" / "test", 3)  # no side is a multiple of 8
-    write_options(folder, options())
-    return folder
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return make_folder(tmp_path)
 
 
 class Trained(NamedTuple):
@@ -102,41 +59,6 @@ def descent(tmp_path_factory: pytest.TempPathFactory) -> Trained:
 
 def site_packages() -> set[str]:
     return {path.name for path in Path(np.__file__).parents[1].iterdir()}
-
-
-def weights(path: Path) -> dict[str, torch.Tensor]:
-    content: dict[str, dict[str, torch.Tensor]] = torch.load(path, weights_only=True)
-    return {f"{group}/{key}": value for group, values in content.items() for key, value in values.items()}
-
-
-def same(one: Path, two: Path) -> bool:
-    first, second = weights(one), weights(two)
-    return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
-
-
-def distance(one: Path, two: Path) -> float:
-    first, second = weights(one), weights(two)
-    assert first.keys() == second.keys()
-    return float(torch.stack([(first[k].double() - second[k].double()).square().sum() for k in first]).sum().sqrt())
-
-
-def assert_same_descent(models: Path, reference: Path) -> None:
-    """The weights after three steps differ by a thousandth, at most, of what three more steps of the reference change.
-
-    Rounding, different on every processor and for every batch size, explains some 1e-5 of that; a gradient of
-    another scale, or of other pictures, gives more than a tenth.
-    """
-    learnt = distance(reference / "net_g_3.pth", reference / "net_g_6.pth")
-    assert learnt > 0
-    assert distance(models / "net_g_3.pth", reference / "net_g_3.pth") < 1e-3 * learnt
-
-
-def models(folder: Path, name: str = "tiny") -> Path:
-    return folder / "experiments" / name / "models"
-
-
-def logged(done: Done, key: str) -> list[str]:
-    return re.findall(rf"{re.escape(key)}: *\(?([-+.e\d]+)", done.stderr)
 
 
 def learning_rates(done: Done) -> list[str]:
@@ -207,11 +129,12 @@ def test_two_processes_are_one_run_on_the_joined_batch(descent: Trained, folder:
     double = torchrun(folder, "basicsr.train", "-opt", "run.yml", *launch)
     assert double.returncode == 0, double.stderr
     assert_same_descent(models(folder, "double"), models(descent.folder))
-    losses, expected = ([float(loss) for loss in logged(done, "l_total")] for done in (double, descent.done))
-    assert losses == pytest.approx(expected, rel=2e-4)  # five digits are logged, and rounding may turn the last
-    psnr, expected = ([float(score) for score in logged(done, "# psnr")] for done in (double, descent.done))
+    # Five digits are logged, and rounding may turn the last.
+    assert logged_numbers(double, "l_total") == pytest.approx(logged_numbers(descent.done, "l_total"), rel=2e-4)
+    psnr = logged_numbers(double, "# psnr")
     assert len(psnr) == 2  # sharded, reported once
-    assert psnr == pytest.approx(expected, abs=2e-3)  # dB; a pixel that rounds the other way changes less
+    # In dB: a pixel that rounds the other way changes less.
+    assert psnr == pytest.approx(logged_numbers(descent.done, "# psnr"), abs=2e-3)
 
 
 def test_gradients_accumulate_to_the_whole_batch(descent: Trained, folder: Path) -> None:
