@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 import annotated_types
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -36,6 +36,8 @@ class Options(BaseModel):
     """A section of an options file. Unknown names and values of another type are errors; nothing is converted."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, validate_default=False)
+    hints: ClassVar[Mapping[str, str]] = {}
+    """Names that people bring along from elsewhere, and what to write instead."""
 
     @model_validator(mode="before")
     @classmethod
@@ -152,6 +154,8 @@ def _one_line(cls: type[Options], error: ValidationError, where: str) -> str:
     names = [str(part) for part in found["loc"]]
     owner, field = _locate(cls, names)
     path = ":".join([*([where] if where else []), *_shown(cls, names)])
+    if found["type"] == "extra_forbidden" and names[-1] in owner.hints:
+        return f"option {path}: write {owner.hints[names[-1]]}"
     if found["type"] == "extra_forbidden":
         return f"option {path} is read by nobody, {nearest(names[-1], owner.model_fields)}"
     if found["type"] == "missing":

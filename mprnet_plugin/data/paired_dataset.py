@@ -35,6 +35,8 @@ class BackendOptions(Options):
 class PairedOptions(Options):
     """Pairs of degraded and sharp pictures, from folders or LMDB."""
 
+    hints = dict.fromkeys(("use_hflip", "use_rot", "use_flip", "geometric_augs"), "augment: geometric (or none)")
+
     dataroot_lq: Text = Field(description="folder of degraded pictures, or an LMDB (*.lmdb)")
     dataroot_gt: Text = Field(description="folder of sharp pictures of the same names, or an LMDB")
     phase: Literal["train", "val", "test"] = Field("train", description="train cuts and augments; the host sets it")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -38,6 +39,10 @@ class LocalPoolingOptions(Options):
 class TrainOptions(Options):
     """How the network is trained."""
 
+    hints = MappingProxyType(
+        {"optim": "optim_g", "lr": "optim_g: {type: Adam, lr: 2e-4}", "batch_size": "datasets:train:batch_size"}
+    )
+
     total_iter: Positive = Field(description="optimiser steps in all")
     optim_g: Component = Field(description="an optimiser of torch.optim with its arguments, lr among them")
     scheduler: Component = Field(description="a learning rate schedule with its arguments")
@@ -48,7 +53,9 @@ class TrainOptions(Options):
     micro_batch_size: Positive | None = Field(
         None, description="samples per forward pass; gradients accumulate to the whole batch, memory follows this"
     )
-    precision: TrainPrecision = Field("fp32", description="of the forward and backward pass; bf16 halves its memory")
+    precision: TrainPrecision = Field(
+        "fp32", description="of the forward and backward pass; bf16 halves its memory, fp32 is exact (TF32 is off)"
+    )
     ema_decay: Annotated[Number, Field(ge=0, lt=1)] = Field(
         0.0, description="decay of the moving average of the weights, which is then what is validated; 0: none"
     )

@@ -21,9 +21,9 @@ import yaml
 from mprnet_plugin.errors import InputError, nearest
 from mprnet_plugin.hosts.basicsr.current_run import RUN
 from mprnet_plugin.hosts.basicsr.launch import check_launcher, count_processes, report_input_errors
-from mprnet_plugin.hosts.basicsr.option_checks import check_options
+from mprnet_plugin.hosts.basicsr.option_checks import check_model_type, check_options
 from mprnet_plugin.hosts.basicsr.option_defaults import fill_defaults, fix_batch, fix_devices, schedule_datasets
-from mprnet_plugin.hosts.basicsr.run_options import MODEL_TYPE
+from mprnet_plugin.hosts.basicsr.run_options import MODEL_TYPE, RunOptions
 from mprnet_plugin.hosts.basicsr.stopping import end_with_launcher, hold_experiment
 from mprnet_plugin.shipped_options import find_options
 from mprnet_plugin.training.processes import from_first_process
@@ -68,8 +68,9 @@ def wrap_parse_options(original: ParseOptions) -> ParseOptions:
         opt = read_options(args.opt)
         for override in args.force_yml or []:
             apply_override(opt, override)
+        check_model_type(opt, args.opt)
         check_options(opt, args.opt, is_train)
-        fill_defaults(opt)
+        fill_defaults(opt, is_train)
         fix_devices(opt, args.launcher)
         fix_batch(opt, count_processes(args.launcher))
         with _plain_arguments(args, opt):
@@ -149,12 +150,17 @@ def apply_override(opt: Opt, override: str) -> None:
         raise InputError(f"--force_yml {override!r} must be KEY=VALUE, such as train:total_iter=1000")
     *sections, last = keys.strip().split(":")
     section: Any = opt
+    ours = opt.get("model_type") == MODEL_TYPE
+    if "." in keys:
+        raise InputError(f"--force_yml {override!r}: sections are joined by colons: {keys.replace('.', ':')}={value}")
     for name in sections:
+        if ours and section is opt and section.get(name) is None and name in RunOptions.model_fields:
+            section[name] = {}
         section = section.get(name) if isinstance(section, dict) else None
         if not isinstance(section, dict):
             raise InputError(f"--force_yml {override!r}: the options file has no section {name!r} there")
     # A new option of ours is checked with the others; of another model's nobody knows which there are.
-    if last not in section and opt.get("model_type") != MODEL_TYPE:
+    if last not in section and not ours:
         raise InputError(f"--force_yml {override!r}: the options file has no {last!r} there, {nearest(last, section)}")
     try:
         section[last] = yaml.load(value, Loader=_Loader)  # noqa: S506  (a SafeLoader)

@@ -6,6 +6,7 @@ PyPI. :data:`MENDS` lists what runs after the host has loaded, :data:`EXTENSIONS
 
 from __future__ import annotations
 
+import datetime
 import functools
 import importlib
 import sys
@@ -179,6 +180,21 @@ def distinct_archives() -> None:
     _replace("mkdir_and_rename", misc, mkdir_and_rename)
 
 
+def time_that_is_left() -> None:
+    """At the last iteration the log's estimate of the time left is ``-1 day, 23:59:59`` (all versions)."""
+    from basicsr.utils import logger
+
+    class Datetime:
+        """Stands in for the module, of which the host's logger uses this much."""
+
+        @staticmethod
+        def timedelta(seconds: float) -> datetime.timedelta:
+            return datetime.timedelta(seconds=max(seconds, 0))
+
+    if logger.datetime is datetime:
+        logger.datetime = Datetime
+
+
 def quiet_registry() -> None:
     """Looking up one of the host's own suffixed names prints a notice to standard output (<= 1.4.2)."""
     from basicsr.utils.registry import Registry
@@ -213,6 +229,7 @@ MENDS: tuple[Callable[[], None], ...] = (
     launch_anywhere,
     distribute_on_cpu,
     distinct_archives,
+    time_that_is_left,
     quiet_registry,
 )
 """Each looks for its defect first."""

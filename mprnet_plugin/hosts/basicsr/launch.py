@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import errno
 import os
 import subprocess
 import sys
@@ -9,6 +11,12 @@ from types import TracebackType
 from typing import Any
 
 from mprnet_plugin.errors import INTERRUPTED, InputError
+
+TIMEOUT = "MPRNET_PLUGIN_TIMEOUT"
+TIMEOUT_SECONDS = 1800
+"""How long processes wait for one that does not answer, before the run ends with an error; torch's own is 600."""
+
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 
 __all__ = ["check_launcher", "count_processes", "init_dist", "report_input_errors"]
 
@@ -31,8 +39,8 @@ def count_processes(launcher: str) -> int:
     """
     if launcher == "none":
         return 1
-    name = "WORLD_SIZE" if "WORLD_SIZE" in os.environ else "SLURM_NTASKS"
-    return _whole_number(name, "1", 1)
+    # Under srun a WORLD_SIZE may be left over from something else.
+    return _whole_number("SLURM_NTASKS" if launcher == "slurm" else "WORLD_SIZE", "1", 1)
 
 
 def init_dist(launcher: str, backend: str | None = None, **kwargs: Any) -> None:
@@ -61,8 +69,11 @@ def init_dist(launcher: str, backend: str | None = None, **kwargs: Any) -> None:
             "torchrun --nproc_per_node=N -m basicsr.train -opt FILE --launcher pytorch"
         )
     if cuda:
-        torch.cuda.set_device(_whole_number("LOCAL_RANK", "0", 0) % torch.cuda.device_count())
-    torch.distributed.init_process_group(backend=backend, **kwargs)
+        # Launchers that set no LOCAL_RANK number the processes of a node one after the other.
+        name = "LOCAL_RANK" if "LOCAL_RANK" in os.environ else "RANK"
+        torch.cuda.set_device(_whole_number(name, "0", 0) % torch.cuda.device_count())
+    timeout = datetime.timedelta(seconds=_whole_number(TIMEOUT, str(TIMEOUT_SECONDS), 1))
+    torch.distributed.init_process_group(backend=backend, **{"timeout": timeout, **kwargs})
 
 
 def read_slurm_environment(port: int | None, num_gpus: int) -> None:
@@ -92,7 +103,7 @@ def read_slurm_environment(port: int | None, num_gpus: int) -> None:
         MASTER_PORT=str(port or os.environ.get("MASTER_PORT", 29500)),
         WORLD_SIZE=os.environ["SLURM_NTASKS"],
         RANK=str(rank),
-        LOCAL_RANK=str(rank % max(num_gpus, 1)),
+        LOCAL_RANK=os.environ.get("SLURM_LOCALID", str(rank % max(num_gpus, 1))),
     )
 
 
@@ -113,6 +124,10 @@ def report_input_errors(is_train: bool) -> None:
             # A DataLoader worker sends its traceback as the message; the error itself is the last line.
             message = str(error).strip().rpartition("\n")[2].removeprefix(f"{InputError.__module__}.InputError: ")
             sys.stderr.write(f"error: {message}\n")
+            raise SystemExit(2)
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            again = "; then add --auto_resume to continue" if is_train else ""
+            sys.stderr.write(f"error: {error.filename or 'a file'}: {error.strerror}: make room or rights{again}\n")
             raise SystemExit(2)
         if issubclass(kind, KeyboardInterrupt):
             hint = "; add --auto_resume to continue from the newest checkpoint" if is_train else ""

@@ -40,6 +40,8 @@ class MPRNetModel(ResumableModel):
     def __init__(self, opt: dict[str, Any]) -> None:
         _speak_through_the_host()
         super().__init__(opt)
+        if not self.is_train:
+            torch.backends.cudnn.benchmark = False  # every picture may be of another size
 
     def print_network(self, net: nn.Module) -> None:
         """Log the network in one line, where the host prints every layer."""
@@ -64,6 +66,8 @@ class MPRNetModel(ResumableModel):
     def init_training_settings(self) -> None:
         """Set up losses, optimiser, scheduler, the moving average and the optimisation step."""
         options = TrainOptions.read(self.opt["train"], "train")
+        if options.precision == "fp32":
+            torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
         self._validated: dict[str, int] = {}
         super().init_training_settings()
         losses = {"l_pix": self.cri_pix}
@@ -94,7 +98,14 @@ class MPRNetModel(ResumableModel):
 
     def optimize_parameters(self, current_iter: int) -> None:
         """Take one optimiser step on the whole batch."""
-        self._losses = self.step(self.net_g, self.optimizer_g, self.lq, self.gt, current_iter)
+        try:
+            self._losses = self.step(self.net_g, self.optimizer_g, self.lq, self.gt, current_iter)
+        except torch.cuda.OutOfMemoryError as error:
+            part = min(self.step.options.micro_batch_size or len(self.lq), len(self.lq))
+            fix = f"set train:micro_batch_size: {part // 2}" if part > 1 else "use precision: bf16 or a smaller gt_size"
+            raise InputError(
+                f"out of GPU memory with {part} samples at once: {fix} (the result is the same), and --auto_resume"
+            ) from error
         self.iteration = current_iter
         if self.ema_decay > 0 and self.step.stepped:
             self.model_ema(decay=self.ema_decay)
@@ -193,6 +204,12 @@ def _speak_through_the_host() -> None:
     """Send what our modules log where the host's lines go, the log file included."""
     ours, host = logging.getLogger("mprnet_plugin"), get_root_logger()
     ours.parent, ours.level = host, host.level
+    host.addFilter(_is_true)
+
+
+def _is_true(record: logging.LogRecord) -> bool:
+    """Hold back what the host says of several validation sets, which our model supports."""
+    return "Multiple validation datasets" not in record.getMessage()
 
 
 @contextlib.contextmanager

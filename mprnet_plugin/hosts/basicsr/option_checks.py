@@ -24,9 +24,21 @@ from mprnet_plugin.hosts.basicsr.run_options import MODEL_TYPE, RunOptions, data
 from mprnet_plugin.training.options import TrainOptions, ValOptions
 from mprnet_plugin.typed_options import Component, shorten
 
-__all__ = ["absent_sets", "check_options"]
+__all__ = ["absent_sets", "check_model_type", "check_options"]
 
 ROOTS = ("dataroot_lq", "dataroot_gt")
+
+
+def check_model_type(opt: Mapping[str, Any], source: str) -> None:
+    """Check that the options name a model; which options other models than ours read, nobody knows.
+
+    Raises:
+        InputError: None is named, or none of that name is registered.
+    """
+    name, known = opt.get("model_type"), registry.MODEL_REGISTRY
+    if not isinstance(name, str) or (name not in known and f"{name}_basicsr" not in known):
+        hint = nearest(str(name)[:80], known.keys()) if name is not None else f"write model_type: {MODEL_TYPE}"
+        raise InputError(f"{source}: model_type: {shorten(name)} is not known, {hint}")
 
 
 def check_options(opt: Mapping[str, Any], source: str, is_train: bool) -> None:
@@ -111,9 +123,24 @@ def _check_datasets(options: RunOptions, val: ValOptions, net: torch.nn.Module, 
             raise InputError(f"datasets: {name!r} names several sets, whose results would be one: rename one")
 
 
-def _check_dataset(section: Mapping[str, Any], where: str, kind: str, val: ValOptions, net: torch.nn.Module) -> None:
+def _check_loader(section: Mapping[str, Any], where: str, kind: str) -> None:
     if kind == "train" and not {"batch_size", "batch_size_per_gpu"} & section.keys():
         raise InputError(f"{where}: batch_size is missing (of one optimiser step, over all processes)")
+    if section.get("prefetch_mode") == "cpu":
+        raise InputError(
+            f"{where}:prefetch_mode: cpu waits for ever where a picture is damaged: leave it out, and set "
+            "num_worker_per_gpu: 2 and persistent_workers: true"
+        )
+    if section.get("prefetch_mode") == "cuda" and not torch.cuda.is_available():
+        raise InputError(f"{where}:prefetch_mode: cuda needs a GPU: leave it out")
+    if {"batch_size", "batch_size_per_gpu"} <= section.keys():
+        raise InputError(
+            f"{where}: batch_size (of all processes) and batch_size_per_gpu (of each) exclude each other: leave out one"
+        )
+
+
+def _check_dataset(section: Mapping[str, Any], where: str, kind: str, val: ValOptions, net: torch.nn.Module) -> None:
+    _check_loader(section, where, kind)
     dataset = _lookup(section.get("type"), registry.DATASET_REGISTRY, where)
     if hasattr(dataset, "options_class"):
         dataset_options(dataset, kind == "train").read({"phase": kind, **section}, where)

@@ -18,8 +18,12 @@ __all__ = ["fill_defaults", "fix_batch", "fix_devices", "schedule_datasets"]
 Opt = dict[str, Any]
 
 
-def fill_defaults(opt: Opt) -> None:
+def fill_defaults(opt: Opt, is_train: bool) -> None:
     """Write into the options of our model what the host reads without asking whether it is there.
+
+    Args:
+        opt: Options that were checked; changed in place.
+        is_train: Whether the training runner reads them.
 
     Optional sets whose files are absent are left out, with a line on standard error.
     """
@@ -30,7 +34,10 @@ def fill_defaults(opt: Opt) -> None:
     opt["name"] = options.name
     for name in ("scale", "num_gpu", "manual_seed"):
         opt.setdefault(name, getattr(options, name))  # without a seed the host would draw one for each process
-    opt.setdefault("path", {})
+    opt["path"] = opt.get("path") or {}
+    if not is_train:
+        # The moving average where there is one, as when restoring; the host would take the plain weights.
+        opt["path"].setdefault("param_key_g", "params_ema")
     if "train" not in opt or "val" in opt:
         opt["val"] = {"save_img": False, **(opt.get("val") or {})}
     if opt.get("logger"):

@@ -13,7 +13,7 @@ pytest.importorskip("basicsr")
 
 from mprnet_plugin.hosts.basicsr.command_line import apply_override, read_options
 from mprnet_plugin.hosts.basicsr.launch import count_processes
-from mprnet_plugin.hosts.basicsr.option_checks import check_options
+from mprnet_plugin.hosts.basicsr.option_checks import check_model_type, check_options
 from mprnet_plugin.hosts.basicsr.option_defaults import fill_defaults, fix_batch, fix_devices, schedule_datasets
 
 OPTIONS: dict[str, Any] = {
@@ -54,7 +54,7 @@ def test_good_options_pass_and_get_their_defaults(opt: dict[str, Any]) -> None:
     before = copy.deepcopy(opt)
     check_options(opt, "run.yml", is_train=True)
     assert opt == before  # a check changes nothing
-    fill_defaults(opt)
+    fill_defaults(opt, is_train=True)
     assert opt["scale"] == 1
     assert opt["num_gpu"] == "auto"
     assert opt["datasets"]["val"]["name"] == "val"
@@ -68,7 +68,7 @@ def test_numbers_as_people_write_them(opt: dict[str, Any]) -> None:
     apply_override(opt, "name=2024")
     apply_override(opt, "train:micro_batch_size=2")  # an option that the file does not have yet
     check_options(opt, "run.yml", is_train=True)
-    fill_defaults(opt)
+    fill_defaults(opt, is_train=True)
     assert (opt["train"]["total_iter"], opt["name"], opt["train"]["micro_batch_size"]) == (400000, "2024", 2)
 
 
@@ -152,6 +152,10 @@ def test_no_workers_are_none_to_keep() -> None:
         "datasets:val:protocol=gorpo": "datasets:val: protocol 'gorpo' is unknown, did you mean 'gopro'",
         "datasets:val:protocol=rain": "datasets:val: metric psnr is calculate_psnr, but protocol rain means calculate",
         "network_g=[]": "network_g: [] must be a section with a type",
+        "datasets:train:batch_size_per_gpu=2": "batch_size_per_gpu (of each) exclude each other: leave out one",
+        "datasets:train:prefetch_mode=cpu": "datasets:train:prefetch_mode: cpu waits for ever",
+        "datasets:train:use_hflip=true": "option datasets:train:use_hflip: write augment: geometric",
+        "train:optim={type: Adam}": "option train:optim: write optim_g",
         "datasets=3": "datasets: 3 must be a section of options",
         "datasets:val=3": "datasets:val: 3 must be a section of options",
     }.items(),
@@ -185,8 +189,22 @@ def test_top_level_and_dataset_options_that_nobody_reads(opt: dict[str, Any]) ->
     with pytest.raises(InputError, match="option manual_sede is read by nobody, did you mean 'manual_seed'"):
         check_options({**copy.deepcopy(opt), "manual_sede": 1}, "run.yml", is_train=True)
     opt["datasets"]["train"]["use_hflip"] = True
-    with pytest.raises(InputError, match="option datasets:train:use_hflip is read by nobody"):
+    with pytest.raises(InputError, match="option datasets:train:use_hflip: write augment: geometric"):
         check_options(opt, "run.yml", is_train=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("MPRNetModle", "model_type: 'MPRNetModle' is not known, did you mean 'MPRNetModel'"),
+        (None, "model_type: None is not known, write model_type: MPRNetModel"),
+        ([1], r"model_type: \[1\] is not known"),
+    ],
+)
+def test_a_model_that_nobody_registered(name: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        check_model_type({"model_type": name}, "run.yml")
+    check_model_type({"model_type": "SRModel"}, "run.yml")
 
 
 def test_other_models_are_left_alone() -> None:
@@ -199,7 +217,8 @@ def test_optional_test_sets(opt: dict[str, Any], capsys: pytest.CaptureFixture[s
     opt["datasets"] = {"test_1": {**there, "optional": True}, "test_2": absent}
     only = {**copy.deepcopy(opt), "datasets": {"test_2": dict(absent)}}
     check_options(opt, "run.yml", is_train=False)
-    fill_defaults(opt)
+    fill_defaults(opt, is_train=False)
+    assert opt["path"]["param_key_g"] == "params_ema"
     assert list(opt["datasets"]) == ["test_1"]
     assert "HIDE is left out: nowhere is not there" in capsys.readouterr().err
     with pytest.raises(InputError, match="none of nowhere exists"):
@@ -216,7 +235,11 @@ def test_force_yml_is_data(opt: dict[str, Any]) -> None:
     assert opt["train"]["optim_g"]["lr"] == 1e-4
     assert opt["train"]["scheduler"]["periods"] == [1, 2]
     assert opt["path"]["pretrain_network_g"] is None
+    del opt["path"]
+    apply_override(opt, "path:resume_state=x")  # a known section may be missing
+    assert opt["path"] == {"resume_state": "x"}
     for override, message in {
+        "train.total_iter=1": "sections are joined by colons: train:total_iter=1",
         "trian:total_iter=1": "has no section 'trian' there",
         "name:x=1": "has no section 'name' there",
         "train": "must be KEY=VALUE",
