@@ -7,35 +7,36 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from make_demo_data import Picture, read_png, side_by_side, write_png
 
+from demo_data.images import SRGBImage, read_image, side_by_side, write_png
 from mprnet_plugin.errors import InputError, run_command
 from mprnet_plugin.files import whole_file
-from mprnet_plugin.metrics.psnr import psnr_rgb
-from mprnet_plugin.metrics.ssim import ssim_volume
+from mprnet_plugin.metrics.protocols import PROTOCOLS, Scores
+
+PROTOCOL = PROTOCOLS["gopro"]
+"""Of 8-bit RGB pictures, as the results are stored, whatever the task."""
 
 
-@dataclass(frozen=True)
-class Triple:
+class Triple(NamedTuple):
     """A test picture, what the network made of it, and what it should be: H×W×3 each."""
 
     name: str
-    degraded: Picture
-    restored: Picture
-    target: Picture
+    degraded: SRGBImage
+    restored: SRGBImage
+    target: SRGBImage
 
 
-@dataclass(frozen=True)
-class Score:
-    """PSNR in dB and SSIM of a degraded and a restored picture, protocol ``gopro`` (8-bit RGB)."""
+class ScoreChange(NamedTuple):
+    """Scores of a degraded picture and of the restored one."""
 
     name: str
-    psnr: tuple[float, float]
-    ssim: tuple[float, float]
+    degraded: Scores
+    restored: Scores
 
 
 def read_triples(data: Path, results: Path) -> list[Triple]:
@@ -55,50 +56,45 @@ def read_triples(data: Path, results: Path) -> list[Triple]:
             raise InputError(
                 f"{len(found)} results for {path.stem!r} below {str(results)!r}, expected 1; run basicsr.test again"
             )
-        target = read_png(data / "target" / path.name)
-        triples.append(Triple(path.stem, read_png(path), read_png(found[0]), target))
+        target = read_image(data / "target" / path.name)
+        triples.append(Triple(path.stem, read_image(path), read_image(found[0]), target))
     if not triples:
         raise InputError(f"{str(data / 'input')!r} holds no PNG; give a test set made by make_demo_data.py")
     return triples
 
 
-def score(triple: Triple) -> Score:
+def score(triple: Triple) -> ScoreChange:
     """Score both pictures against the target."""
-    degraded, restored, target = triple.degraded, triple.restored, triple.target
-    return Score(
+    return ScoreChange(
         triple.name,
-        (psnr_rgb(degraded, target), psnr_rgb(restored, target)),
-        (ssim_volume(degraded, target), ssim_volume(restored, target)),
+        PROTOCOL.score(triple.degraded, triple.target),
+        PROTOCOL.score(triple.restored, triple.target),
     )
 
 
-def average(scores: list[Score]) -> Score:
-    """Return the mean over pictures, named ``average``."""
-    psnr = np.mean([one.psnr for one in scores], axis=0)
-    ssim = np.mean([one.ssim for one in scores], axis=0)
-    return Score("average", (float(psnr[0]), float(psnr[1])), (float(ssim[0]), float(ssim[1])))
+def mean(scores: Sequence[Scores]) -> Scores:
+    """Return the mean of each metric over pictures."""
+    return {name: float(np.mean([one[name] for one in scores])) for name in PROTOCOL.metrics}
 
 
-def table(scores: list[Score]) -> str:
+def table(changes: Sequence[ScoreChange]) -> str:
     """Format scores and their average as a Markdown table."""
+    average = ScoreChange("average", mean([one.degraded for one in changes]), mean([one.restored for one in changes]))
     lines = ["| picture | PSNR degraded → restored | gain | SSIM degraded → restored |", "|---|---|---|---|"]
-    for one in [*scores, average(scores)]:
-        psnr = f"{one.psnr[0]:.2f} → {one.psnr[1]:.2f} dB"
-        lines.append(
-            f"| {one.name} | {psnr} | {one.psnr[1] - one.psnr[0]:+.2f} dB | {one.ssim[0]:.3f} → {one.ssim[1]:.3f} |"
-        )
+    for name, before, after in [*changes, average]:
+        psnr = f"{before['psnr']:.2f} → {after['psnr']:.2f} dB | {after['psnr'] - before['psnr']:+.2f} dB"
+        lines.append(f"| {name} | {psnr} | {before['ssim']:.3f} → {after['ssim']:.3f} |")
     return "\n".join(lines) + "\n"
 
 
-def before_after(triples: list[Triple]) -> Picture:
+def before_after(triples: Sequence[Triple]) -> SRGBImage:
     """Show degraded, restored and target, for the first picture cut from each photograph."""
     rows = [
         side_by_side([("degraded", one.degraded), ("restored by MPRNet", one.restored), ("target", one.target)])
         for one in triples
         if one.name.endswith("_01")
     ]
-    picture: Picture = np.vstack(rows)
-    return picture
+    return np.vstack(rows)
 
 
 def parse_args() -> argparse.Namespace:

@@ -54,6 +54,7 @@ def stage_images(output: object, x: Tensor, name: str) -> list[Tensor]:
         InputError: It is neither, as from networks that change the size or return features.
 
     Example:
+        >>> import torch
         >>> x = torch.zeros(2, 3, 8, 8)
         >>> len(stage_images(x, x, "net")), len(stage_images([x, x, x], x, "net"))
         (1, 3)

@@ -53,7 +53,7 @@ def backward(net: nn.Module, x: Tensor) -> None:
 
 def seconds(call: Callable[[nn.Module, Tensor], None], net: nn.Module, x: Tensor) -> float:
     """Return the time of one call, the device's queue included."""
-    synchronize = torch.cuda.synchronize if x.is_cuda else lambda: None
+    synchronize: Callable[[], None] = torch.cuda.synchronize if x.is_cuda else lambda: None
     synchronize()
     start = time.perf_counter()
     call(net, x)

@@ -20,9 +20,7 @@ def image(height: int = 48, width: int = 64, seed: int = 0) -> Tensor:
 
 
 def tiny() -> MPRNet:
-    net = fill(MPRNet(**TINY)).double().eval()
-    assert isinstance(net, MPRNet)
-    return net
+    return fill(MPRNet(**TINY)).double().eval()
 
 
 @pytest.mark.slow

@@ -40,9 +40,10 @@ def test_outputs_equal_the_reference_network(task: str) -> None:
 def test_outputs_in_single_precision(task: str) -> None:
     reference = vectors(task)
     net = fill(MPRNet(**PRESETS[task]))
-    # oneDNN's kernels differ between processors, by more than the network does (see FP32 in the README).
-    with torch.inference_mode(), torch.backends.mkldnn.flags(enabled=False):
-        assert largest_difference(net(image_tensor(reference["lq"]).float()), reference) < 2e-5
+    # 1.2e-5 of the largest output, 8.4: some hundred roundings of 6e-8 in a row, by the kernels of any processor. Seen
+    # with and without AVX2: 2.2e-5 at most. A lower precision anywhere gives a hundred times the tolerance.
+    with torch.inference_mode():
+        assert largest_difference(net(image_tensor(reference["lq"]).float()), reference) < 1e-4
 
 
 def test_one_prelu_is_shared_by_every_block() -> None:
@@ -50,7 +51,7 @@ def test_one_prelu_is_shared_by_every_block() -> None:
     assert sum(isinstance(m, torch.nn.PReLU) for m in net.modules()) == 1
     slopes = {v.data_ptr() for v in net.state_dict().values() if v.shape == (1,)}
     assert len(slopes) == 1
-    assert net.shallow_feat1[1].body[1].weight.item() == 0.25
+    assert net.state_dict()["shallow_feat1.1.body.1.weight"].item() == 0.25
 
 
 @pytest.mark.parametrize(
@@ -71,7 +72,7 @@ def test_options_train_every_parameter(options: dict[str, Any]) -> None:
     for attention in net.modules():
         if isinstance(attention, ChannelAttention):
             attention.conv_du[1] = torch.nn.LeakyReLU()  # so narrow, all of its ReLUs may start closed
-    x = torch.rand(2, net.shallow_feat1[0].in_channels, 24, 16)
+    x = torch.rand(2, net.in_c, 24, 16)
     outputs = net(x)
     assert [tuple(o.shape) for o in outputs] == [(2, net.out_c, 24, 16)] * 3
     torch.stack([o.square().mean() for o in outputs]).sum().backward()

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -9,8 +11,8 @@ from torch import Tensor
 
 from mprnet_plugin.data.augment import GEOMETRIES, draw_saturation, geometry, saturate
 
-# FACTS of the field: what each draw does, in torch's terms on (C, H, W).
-REFERENCE = {
+# What each draw does, in torch's terms on (C, H, W).
+REFERENCE: dict[int, Callable[[Tensor], Tensor]] = {
     0: lambda x: x,
     1: lambda x: x.flip(1),
     2: lambda x: x.flip(2),
@@ -26,7 +28,7 @@ REFERENCE = {
 @pytest.mark.parametrize("draw", range(GEOMETRIES))
 def test_geometry_equals_torch(draw: int) -> None:
     image = np.random.default_rng(0).integers(0, 256, (4, 6, 3), np.uint8)
-    expected: Tensor = REFERENCE[draw](torch.from_numpy(image).permute(2, 0, 1))
+    expected = REFERENCE[draw](torch.from_numpy(image).permute(2, 0, 1))
     assert np.array_equal(geometry(image, draw).transpose(2, 0, 1), expected.numpy())
 
 

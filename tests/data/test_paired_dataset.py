@@ -5,36 +5,26 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
 import lmdb
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from scipy import stats
 from torch.utils.data import DataLoader
 
 from mprnet_plugin.data.paired_dataset import PairedRestorationDataset, center_crop, pad_to
 from mprnet_plugin.data.sampler import Draw, ResumableSampler
 from mprnet_plugin.errors import InputError
+from tests.helpers import picture, write_picture
 
 Roots = tuple[Path, Path]
-
-
-def picture(seed: int, height: int = 40, width: int = 48, dtype: Any = np.uint8) -> NDArray[Any]:
-    return np.random.default_rng(seed).integers(0, np.iinfo(dtype).max, (height, width, 3), dtype)
-
-
-def write(path: Path, image: NDArray[Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    assert cv2.imwrite(str(path), image[..., ::-1])
 
 
 @pytest.fixture
 def roots(tmp_path: Path) -> Roots:
     for number in range(4):
-        write(tmp_path / "input" / "sub" / f"a.{number}.png", picture(number))
-        write(tmp_path / "target" / "sub" / f"a.{number}.png", picture(number + 100))
+        write_picture(tmp_path / "input" / "sub" / f"a.{number}.png", picture(number))
+        write_picture(tmp_path / "target" / "sub" / f"a.{number}.png", picture(number + 100))
     return tmp_path / "input", tmp_path / "target"
 
 
@@ -100,7 +90,7 @@ def test_uint8_and_float32_hold_the_same_values(roots: Roots) -> None:
 def test_16_bit_pictures_keep_their_precision(tmp_path: Path) -> None:
     image = picture(0, dtype=np.uint16)
     for side in ("input", "target"):
-        write(tmp_path / side / "a.png", image)
+        write_picture(tmp_path / side / "a.png", image)
     roots = tmp_path / "input", tmp_path / "target"
     sample = PairedRestorationDataset(options(roots, phase="val"))[0]
     assert torch.allclose(sample["lq"], torch.from_numpy(image.transpose(2, 0, 1).astype(np.float32)) / 65535)
@@ -112,7 +102,7 @@ def test_crops_of_a_pair_match_and_cover_the_picture(tmp_path: Path) -> None:
     image = np.zeros((24, 24, 3), np.uint8)
     image[..., 0], image[..., 1] = np.mgrid[:24, :24]
     for side in ("input", "target"):
-        write(tmp_path / side / "a.png", image)
+        write_picture(tmp_path / side / "a.png", image)
     dataset = PairedRestorationDataset(options((tmp_path / "input", tmp_path / "target"), dtype="uint8"))
     corners = set()
     for position in range(600):
@@ -126,7 +116,7 @@ def test_crops_of_a_pair_match_and_cover_the_picture(tmp_path: Path) -> None:
 def test_augmentation_is_drawn_uniformly(tmp_path: Path) -> None:
     image = picture(0, 16, 16)
     for side in ("input", "target"):
-        write(tmp_path / side / "a.png", image)
+        write_picture(tmp_path / side / "a.png", image)
     dataset = PairedRestorationDataset(
         options((tmp_path / "input", tmp_path / "target"), augment="geometric", dtype="uint8")
     )
@@ -172,7 +162,7 @@ def test_small_pictures_are_reflected_right_and_below(tmp_path: Path) -> None:
     image = picture(0, 5, 20)
     assert np.array_equal(pad_to(image, 8), np.pad(image, ((0, 3), (0, 0), (0, 0)), mode="reflect"))
     for side in ("input", "target"):
-        write(tmp_path / side / "a.png", image)
+        write_picture(tmp_path / side / "a.png", image)
     dataset = PairedRestorationDataset(options((tmp_path / "input", tmp_path / "target")))
     assert dataset[0]["lq"].shape == (3, 16, 16)
 
@@ -184,11 +174,11 @@ def test_center_crop(roots: Roots) -> None:
 
 
 def spoil_orphan(lq: Path, gt: Path) -> None:
-    write(lq / "sub" / "extra.png", picture(0))
+    write_picture(lq / "sub" / "extra.png", picture(0))
 
 
 def spoil_size(lq: Path, gt: Path) -> None:
-    write(gt / "sub" / "a.1.png", picture(0, 8, 8))
+    write_picture(gt / "sub" / "a.1.png", picture(0, 8, 8))
 
 
 def spoil_empty(lq: Path, gt: Path) -> None:

@@ -17,19 +17,12 @@ import pytest
 import torch
 import yaml
 
-from tests.e2e.test_runners import logged, make_data, options, same, write_options
-from tests.helpers import Done, run, torchrun
+from tests.e2e.tiny_run import assert_same_descent, logged, logged_numbers, models, options, same
+from tests.helpers import Done, run, torchrun, write_options
 
 pytestmark = pytest.mark.slow
 
 TRAIN = ("basicsr.train", "-opt", "run.yml")
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    make_data(tmp_path)
-    write_options(tmp_path, options())
-    return tmp_path
 
 
 def experiment(folder: Path, name: str = "tiny") -> Path:
@@ -256,6 +249,6 @@ def test_mixup_is_the_same_on_one_process_and_on_two(folder: Path) -> None:
     single = run(folder, *TRAIN)
     double = torchrun(folder, *TRAIN, "--launcher", "pytorch", "--force_yml", "name=double")
     assert double.returncode == 0, double.stderr
-    assert logged(single, "l_total") == logged(double, "l_total")
-    one, two = (experiment(folder, name) / "models" / "net_g_6.pth" for name in ("tiny", "double"))
-    assert same(one, two, atol=1e-5)
+    # Five digits are logged, and rounding may turn the last.
+    assert logged_numbers(double, "l_total") == pytest.approx(logged_numbers(single, "l_total"), rel=2e-4)
+    assert_same_descent(models(folder, "double"), models(folder), iteration=6)

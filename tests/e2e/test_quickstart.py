@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 import re
 import subprocess
 import sys
@@ -13,22 +12,17 @@ import cv2
 import numpy as np
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-SCRIPT = ROOT / "scripts" / "quickstart.sh"
-REPORT = ROOT / "scripts" / "quickstart_report.py"
+from tests.helpers import ROOT, Done, run_script, write_picture
 
 
-def quickstart(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    # A folder other than the repository's, as a person would have; a name with a blank must not matter.
-    command = ["bash", str(SCRIPT), "--python", sys.executable, "--python-env", "current", *arguments]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+def quickstart(folder: Path, *arguments: str) -> Done:
+    return run_script(folder, "quickstart.sh", "--python-env", "current", *arguments)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
 def test_denoising_beats_the_input(tmp_path: Path) -> None:
-    done = quickstart(tmp_path, "--workdir", "my run", "--iterations", "60")
+    done = quickstart(tmp_path, "--task", "DENOISE", "--workdir", "my run", "--iterations", "60")
     assert done.returncode == 0, done.stderr[-3000:]
     work = tmp_path / "my run"
     rows = re.findall(
@@ -60,9 +54,9 @@ def test_denoising_beats_the_input(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--task", "colour"], "--task is 'colour'; expected denoise, deblur or derain"),
+        (["--task", "colour"], "task 'colour' is unknown, known are deblur, denoise, derain"),
         (["--iterations", "0"], "--iterations is '0'; expected a whole number"),
-        (["--python", "no-such-python"], "--python: there is no such program"),
+        (["--python", "no-such-python"], "--python: there is no program 'no-such-python'"),
         (["--python-env", "old"], "--python-env is 'old'; expected new or current"),
         (["--tusk", "denoise"], "option '--tusk' is not known"),
         (["--task"], "--task needs a value"),
@@ -78,9 +72,9 @@ def test_bad_arguments_are_one_line_and_change_nothing(tmp_path: Path, arguments
 
 def test_report_names_a_missing_result(tmp_path: Path) -> None:
     for side in ("input", "target"):
-        (tmp_path / "set" / side).mkdir(parents=True)
-        cv2.imwrite(str(tmp_path / "set" / side / "cat_01.png"), np.full((16, 16, 3), 90, np.uint8))
-    command = [sys.executable, str(REPORT), "--data", "set", "--results", "results/run", "--output", "out.png"]
+        write_picture(tmp_path / "set" / side / "cat_01.png", np.full((16, 16, 3), 90, np.uint8))
+    report = ROOT / "scripts" / "quickstart_report.py"
+    command = [sys.executable, str(report), "--data", "set", "--results", "results/run", "--output", "out.png"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: 0 results for 'cat_01' below 'results/run', expected 1")

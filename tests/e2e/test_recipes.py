@@ -5,17 +5,16 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-import cv2
 import h5py
 import numpy as np
 import pytest
 import scipy.io
 
-from tests.helpers import run, torchrun
+from tests.helpers import ROOT, run, torchrun, write_pairs
 
 pytestmark = pytest.mark.slow
 
-OPTIONS = Path(__file__).parents[2] / "options"
+OPTIONS = ROOT / "options"
 SMALL = [f"network_g:{key}={value}" for key, value in (("n_feat", 8), ("scale_unetfeats", 4), ("scale_orsnetfeats", 4))]
 TRAIN = [
     *SMALL,
@@ -29,16 +28,6 @@ TRAIN = [
     "logger:print_freq=1",
     "logger:save_checkpoint_freq=3",
 ]
-
-
-def write_pairs(folder: Path, count: int) -> None:
-    for number in range(count):
-        rng = np.random.default_rng(number)
-        sharp = cv2.resize(rng.integers(0, 256, (6, 7, 3)).astype(np.uint8), (52, 44), interpolation=cv2.INTER_CUBIC)
-        worse = np.clip(sharp + rng.normal(0, 20, sharp.shape), 0, 255).astype(np.uint8)
-        for kind, image in (("input", worse), ("target", sharp)):
-            (folder / kind).mkdir(parents=True, exist_ok=True)
-            assert cv2.imwrite(str(folder / kind / f"{number:03d}.png"), image)
 
 
 def write_blocks(folder: Path) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -12,26 +9,20 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 
-ROOT = Path(__file__).resolve().parents[2]
-SCRIPTS = ROOT / "scripts"
+from tests.helpers import ROOT, Done, picture, run_script, write_picture
 
 
-def train_demo(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = ["bash", str(SCRIPTS / "train_demo.sh"), "--python", sys.executable, *arguments]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+def train_demo(folder: Path, *arguments: str) -> Done:
+    return run_script(folder, "train_demo.sh", *arguments)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_weights_from_photographs_of_ones_own(tmp_path: Path) -> None:
-    draw = np.random.default_rng(0)
-    for split in ("train", "test"):
-        folder = tmp_path / "my run" / "photographs" / split
-        folder.mkdir(parents=True)
-        picture = cv2.GaussianBlur(draw.integers(0, 256, (300, 320, 3), np.uint8), (0, 0), 2)
-        assert cv2.imwrite(str(folder / f"{split}.png"), picture)
-    done = train_demo(tmp_path, "--task", "denoise", "--workdir", "my run", "--iterations", "2", "--pictures", "4")
+    for seed, split in enumerate(("train", "test")):
+        blurred = cv2.GaussianBlur(picture(seed, 300, 320), (0, 0), 2)
+        write_picture(tmp_path / "my run" / "photographs" / split / f"{split}.png", blurred.astype(np.uint8))
+    done = train_demo(tmp_path, "--task", "Denoising", "--workdir", "my run", "--iterations", "2", "--pictures", "4")
     assert done.returncode == 0, done.stderr[-3000:]
     assert {"tail.weight", "concat12.weight"} <= load_file(tmp_path / "my run" / "Denoising.safetensors").keys()
     assert "| average |" in done.stdout
@@ -41,7 +32,8 @@ def test_weights_from_photographs_of_ones_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "--task is ''; expected denoise, deblur or derain"),
+        ([], "--task is missing"),
+        (["--task", "blur"], "task 'blur' is unknown, did you mean 'deblur'?"),
         (["--task", "denoise", "--iterations", "0"], "--iterations is '0'; expected a whole number"),
         (["--task", "denoise", "--pictures", "x"], "--pictures is 'x'; expected a whole number"),
         (["--task", "denoise", "--workdir"], "--workdir needs a value"),
@@ -57,7 +49,7 @@ def test_bad_arguments_are_one_line_and_change_nothing(tmp_path: Path, arguments
 
 
 def test_no_photograph_is_both_for_training_and_for_testing() -> None:
-    lines = (SCRIPTS / "demo_photographs.txt").read_text().splitlines()
+    lines = (ROOT / "scripts" / "demo_photographs.txt").read_text().splitlines()
     rows = [line.split(maxsplit=5) for line in lines if not line.startswith("#")]
     assert all(len(row) == 6 and row[0] in {"train", "test"} for row in rows)  # the last two: licence and author
     for column in (1, slice(2, 4)):

@@ -11,6 +11,7 @@ import pytest
 
 from mprnet_plugin.archs.config import PRESETS
 from mprnet_plugin.inference.predictor import MPRPredictor
+from mprnet_plugin.tasks import find_task
 from mprnet_plugin.weights.checkpoint import infer_config, load_state_dict
 from mprnet_plugin.weights.download import CACHE_VARIABLE, demo_weights
 
@@ -37,7 +38,7 @@ def test_out_of_the_box_they_restore(task: str, tmp_path: Path, monkeypatch: pyt
     name, folder = DATA[task]
     folder = folder or "Synthetic_Rain_Datasets/test/Test100"
     # chelsea, coffee and rocket of scikit-image: they were in no training.
-    demo.make_demo_data(tmp_path, [name], demo.Settings(seed=7, train=1, test=12))
+    demo.make_demo_data(tmp_path, [find_task(name)], demo.Settings(seed=7, train=1, test=12))
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "no weights here"))
     predictor = MPRPredictor(task, output_path=tmp_path / "out", target=tmp_path / folder / "target")
     scores = [outcome.scores for outcome in predictor.run(tmp_path / folder / "input")]

@@ -53,8 +53,9 @@ def test_published_network_on_the_reference_vector() -> None:
     net = fill(MPRNet(**PRESETS["Deraining"]))
     assert isinstance(net, MPRNet)
     restored = Restorer(net, "cpu", "fp32")(data["lq"])
-    expected = np.rint(np.clip(data["stage3"].squeeze().transpose(1, 2, 0), 0, 1) * 255)
-    assert np.abs(restored - expected).max() == 0
+    exact = np.clip(data["stage3"].squeeze().transpose(1, 2, 0), 0, 1) * 255
+    # Rounded to the nearest level, up to what single precision leaves open on any processor (1e-4 of the range).
+    assert np.abs(restored - exact).max() <= 0.5 + 255 * 1e-4
 
 
 @pytest.mark.parametrize("shape", [(40, 48, 3), (37, 51, 3), (9, 9, 3), (33, 8, 3)])

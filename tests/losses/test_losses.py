@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from scipy.ndimage import convolve1d
 from torch import Tensor
 
@@ -48,8 +49,11 @@ def test_laplacian_equals_scipy(size: tuple[int, int]) -> None:
     x = np.random.default_rng(0).random((2, 3, *size))
     taps = np.array([0.05, 0.25, 0.4, 0.25, 0.05])
 
-    def blur(a: np.ndarray) -> np.ndarray:
-        return convolve1d(convolve1d(a, taps, axis=2, mode="nearest"), taps, axis=3, mode="nearest")
+    def blur(a: NDArray[np.float64]) -> NDArray[np.float64]:
+        blurred: NDArray[np.float64] = convolve1d(
+            convolve1d(a, taps, axis=2, mode="nearest"), taps, axis=3, mode="nearest"
+        )
+        return blurred
 
     coarse = np.zeros_like(x)
     coarse[:, :, ::2, ::2] = blur(x)[:, :, ::2, ::2] * 4

@@ -12,28 +12,29 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from demo_data import camera, folders, images, photographs
+from demo_data.folders import RECORD, Settings, make_demo_data
 from mprnet_plugin.data.paired_dataset import PairedRestorationDataset
 from mprnet_plugin.errors import InputError
+from mprnet_plugin.tasks import TASKS
+from tests.helpers import ROOT
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
-sys.path.insert(0, str(SCRIPTS))
-import make_demo_data as demo  # noqa: E402
-
-SMALL = demo.Settings(seed=3, size=64, train=10, test=3)
-SETS = {
-    "deblur": ["GoPro/train", "GoPro/test"],
-    "denoise": ["SIDD/train", "SIDD/val"],
-    "derain": [
+SCRIPT = ROOT / "scripts" / "make_demo_data.py"
+DENOISING = [TASKS["Denoising"]]
+SMALL = Settings(seed=3, size=64, train=10, test=3)
+SETS = [
+    *("GoPro/train", "GoPro/test", "SIDD/train", "SIDD/val"),
+    *(
         f"Synthetic_Rain_Datasets/{name}"
         for name in ("train", *(f"test/{part}" for part in ("Test100", "Rain100H", "Rain100L", "Test1200", "Test2800")))
-    ],
-}
+    ),
+]
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("demo")
-    demo.make_demo_data(folder, sorted(SETS), SMALL, previews=True)
+    make_demo_data(folder, list(TASKS.values()), SMALL, previews=True)
     return folder
 
 
@@ -49,7 +50,7 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(7)
 
 
-@pytest.mark.parametrize("folder", [folder for folders in SETS.values() for folder in folders])
+@pytest.mark.parametrize("folder", SETS)
 def test_layout_is_what_the_dataset_reads(made: Path, folder: str) -> None:
     roots = {"dataroot_lq": str(made / folder / "input"), "dataroot_gt": str(made / folder / "target")}
     dataset = PairedRestorationDataset({**roots, "phase": "val"})
@@ -59,8 +60,8 @@ def test_layout_is_what_the_dataset_reads(made: Path, folder: str) -> None:
 
 
 def test_train_and_test_never_share_a_photograph(made: Path) -> None:
-    for task in demo.TASKS.values():
-        record = json.loads((made / task.root / demo.RECORD).read_text())["photographs"]
+    for task in TASKS.values():
+        record = json.loads((made / task.data / RECORD).read_text())["photographs"]
         train = set(record.pop("train").values())
         assert len(train) == SMALL.train
         for pictures in record.values():
@@ -69,12 +70,12 @@ def test_train_and_test_never_share_a_photograph(made: Path) -> None:
 
 
 def test_equal_settings_give_equal_bytes_whatever_the_tasks(made: Path, tmp_path: Path) -> None:
-    demo.make_demo_data(tmp_path, ["denoise"], SMALL)
+    make_demo_data(tmp_path, DENOISING, SMALL)
     assert contents(tmp_path / "SIDD") == contents(made / "SIDD")
 
 
 def test_another_seed_gives_other_pictures(made: Path, tmp_path: Path) -> None:
-    demo.make_demo_data(tmp_path, ["denoise"], demo.Settings(seed=4, size=64, train=1, test=1))
+    make_demo_data(tmp_path, DENOISING, Settings(seed=4, size=64, train=1, test=1))
     name = "SIDD/val/input/chelsea_01.png"
     assert (tmp_path / name).read_bytes() != (made / name).read_bytes()
 
@@ -88,31 +89,31 @@ def test_previews(made: Path) -> None:
 
 def test_srgb_curve_there_and_back() -> None:
     levels = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, axis=2)
-    np.testing.assert_array_equal(demo.to_picture(demo.to_linear(levels)), levels)
+    np.testing.assert_array_equal(images.to_srgb(images.to_linear(levels)), levels)
     # IEC 61966-2-1: 8-bit 188 is half of the light, 10 lies on the straight part.
-    assert demo.to_linear(np.array([188], np.uint8))[0] == pytest.approx(0.5, abs=0.003)
-    assert demo.to_linear(np.array([10], np.uint8))[0] == pytest.approx(10 / 255 / 12.92, rel=1e-6)
+    assert images.to_linear(np.array([188], np.uint8))[0] == pytest.approx(0.5, abs=0.003)
+    assert images.to_linear(np.array([10], np.uint8))[0] == pytest.approx(10 / 255 / 12.92, rel=1e-6)
 
 
 def test_shake_moves_nothing_on_average_and_smoothly() -> None:
     for seed in range(20):
-        path = demo.shake_path(np.random.default_rng(seed))
+        path = camera.shake_path(np.random.default_rng(seed))
         steps = np.diff(path[:, :2], axis=0)
         assert np.abs(path.mean(axis=0)).max() < 1e-9
         assert 6 <= np.linalg.norm(steps, axis=1).sum() <= 18
         assert np.linalg.norm(np.diff(steps, axis=0), axis=1).max() < 0.35 * np.linalg.norm(steps, axis=1).max()
-        assert np.abs(path[:, :2]).max() < demo.MARGIN
+        assert np.abs(path[:, :2]).max() < photographs.MARGIN
         assert np.ptp(path[:, 2]) <= 0.5
 
 
 def test_blur_is_a_mean_in_linear_light() -> None:
-    np.testing.assert_allclose(demo.shake(grey(0.3), rng()), 0.3, atol=1e-5)
+    np.testing.assert_allclose(camera.shake(grey(0.3), rng()), 0.3, atol=1e-5)
     point = np.zeros((129, 129, 3), np.float32)
     point[64, 64] = 1
-    trace = demo.shake(point, rng())
+    trace = camera.shake(point, rng())
     assert trace.sum() == pytest.approx(3, rel=1e-3)  # light is spread, not lost
     # The trace is the path itself: same mean position, same spread (turning about the centre moves nothing there).
-    path = demo.shake_path(rng())[:, :2]
+    path = camera.shake_path(rng())[:, :2]
     weight = trace[..., 0] / trace[..., 0].sum()
     down, right = np.mgrid[:129, :129] - 64
     assert [(weight * right).sum(), (weight * down).sum()] == pytest.approx([0, 0], abs=0.05)
@@ -124,7 +125,7 @@ def test_noise_keeps_the_mean_and_its_variance_grows_linearly_with_light() -> No
     levels = np.array([0.0, 0.1, 0.3, 0.6, 0.9])
     variances = []
     for level in levels:
-        noisy = demo.sensor_noise(grey(float(level)), rng())
+        noisy = camera.sensor_noise(grey(float(level)), rng())
         assert noisy.mean(axis=(0, 1)) == pytest.approx([level] * 3, abs=0.006)
         variances.append(noisy.var(axis=(0, 1)))
     for channel in np.transpose(variances):
@@ -137,9 +138,9 @@ def test_noise_keeps_the_mean_and_its_variance_grows_linearly_with_light() -> No
 
 
 def test_rain_adds_the_skys_light_only_and_more_of_it_when_denser() -> None:
-    covers = [demo.streaks((768, 768), rng(), density).mean() for density in (0.4, 1.0, 2.0)]
+    covers = [camera.streaks((768, 768), rng(), density).mean() for density in (0.4, 1.0, 2.0)]
     assert 0 < covers[0] < covers[1] < covers[2] < 0.5
-    dark, bright = demo.rain(1.0)(grey(0), rng()), demo.rain(1.0)(grey(1), rng())
+    dark, bright = camera.rain(1.0)(grey(0), rng()), camera.rain(1.0)(grey(1), rng())
     assert dark.min() >= 0
     assert dark.mean() > 0.005
     assert bright.max() <= 1
@@ -148,38 +149,38 @@ def test_rain_adds_the_skys_light_only_and_more_of_it_when_denser() -> None:
 
 
 def test_what_is_there_with_equal_settings_is_kept(made: Path) -> None:
-    before = (made / "SIDD" / demo.RECORD).stat().st_mtime_ns
-    demo.make_demo_data(made, ["denoise"], SMALL)
-    assert (made / "SIDD" / demo.RECORD).stat().st_mtime_ns == before
+    before = (made / "SIDD" / RECORD).stat().st_mtime_ns
+    make_demo_data(made, DENOISING, SMALL)
+    assert (made / "SIDD" / RECORD).stat().st_mtime_ns == before
 
 
 def test_other_settings_need_overwrite(tmp_path: Path) -> None:
-    one, two = demo.Settings(size=64, train=1, test=1), demo.Settings(size=64, train=2, test=1)
-    demo.make_demo_data(tmp_path, ["denoise"], one)
+    one, two = Settings(size=64, train=1, test=1), Settings(size=64, train=2, test=1)
+    make_demo_data(tmp_path, DENOISING, one)
     with pytest.raises(InputError, match="--overwrite"):
-        demo.make_demo_data(tmp_path, ["denoise"], two)
-    demo.make_demo_data(tmp_path, ["denoise"], two, overwrite=True)
+        make_demo_data(tmp_path, DENOISING, two)
+    make_demo_data(tmp_path, DENOISING, two, overwrite=True)
     assert len(list((tmp_path / "SIDD/train/input").iterdir())) == 2
     assert [path.name for path in tmp_path.iterdir()] == ["SIDD"]
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-@pytest.mark.parametrize("name", ["precious.png", demo.RECORD])
+@pytest.mark.parametrize("name", ["precious.png", RECORD])
 def test_other_data_is_never_touched(tmp_path: Path, overwrite: bool, name: str) -> None:
     (tmp_path / "SIDD").mkdir()
     (tmp_path / "SIDD" / name).write_bytes(b"{}")
     with pytest.raises(InputError, match="no demo data"):
-        demo.make_demo_data(tmp_path, ["denoise"], SMALL, overwrite=overwrite)
+        make_demo_data(tmp_path, DENOISING, SMALL, overwrite=overwrite)
     assert contents(tmp_path) == {f"SIDD/{name}": b"{}"}
 
 
 def test_nothing_is_left_behind_when_it_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(path: Path, picture: object) -> None:
+    def full(path: Path, image: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(demo, "write_png", full)
+    monkeypatch.setattr(folders, "write_png", full)
     with pytest.raises(InputError, match="No space left"):
-        demo.make_demo_data(tmp_path, ["denoise"], SMALL)
+        make_demo_data(tmp_path, DENOISING, SMALL)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -191,42 +192,61 @@ def write_photograph(path: Path, height: int, width: int) -> None:
 def test_photographs_of_ones_own_join_for_training_and_replace_for_testing(tmp_path: Path) -> None:
     write_photograph(tmp_path / "own" / "train" / "sea.png", 100, 150)
     write_photograph(tmp_path / "own" / "test" / "hill.jpg", 120, 90)
-    settings = demo.Settings(size=64, train=11, test=2, photographs=str(tmp_path / "own"))
-    demo.make_demo_data(tmp_path / "out", ["denoise"], settings)
-    record = json.loads((tmp_path / "out" / "SIDD" / demo.RECORD).read_text())["photographs"]
+    settings = Settings(size=64, train=11, test=2, photographs=str(tmp_path / "own"))
+    make_demo_data(tmp_path / "out", DENOISING, settings)
+    record = json.loads((tmp_path / "out" / "SIDD" / RECORD).read_text())["photographs"]
     assert {"sea", "astronaut"} < set(record["train"].values())
     assert record["val"] == {"hill_01": "hill", "hill_02": "hill"}
 
 
 def test_photographs_are_shrunk_to_what_they_show(tmp_path: Path) -> None:
-    write_photograph(tmp_path / "a.png", demo.SHORTER_SIDE * 2, demo.SHORTER_SIDE * 2 + 40)
-    assert demo.read_photograph(tmp_path / "a.png").shape == (demo.SHORTER_SIDE, demo.SHORTER_SIDE + 20, 3)
+    write_photograph(tmp_path / "a.png", photographs.SHORTER_SIDE * 2, photographs.SHORTER_SIDE * 2 + 40)
+    assert photographs.read_photograph(tmp_path / "a.png").shape == (
+        photographs.SHORTER_SIDE,
+        photographs.SHORTER_SIDE + 20,
+        3,
+    )
 
 
 def test_folder_without_photographs(tmp_path: Path) -> None:
     write_photograph(tmp_path / "own" / "train" / "sea.png", 100, 150)
-    settings = demo.Settings(photographs=str(tmp_path / "own"))
+    settings = Settings(photographs=str(tmp_path / "own"))
     with pytest.raises(InputError, match="test' holds no photographs"):
-        demo.make_demo_data(tmp_path / "out", ["denoise"], settings)
+        make_demo_data(tmp_path / "out", DENOISING, settings)
     (tmp_path / "own" / "test").mkdir()
     (tmp_path / "own" / "test" / "note.txt").write_text("no picture")
     with pytest.raises(InputError, match=r"note\.txt' cannot be read as a picture"):
-        demo.make_demo_data(tmp_path / "out", ["denoise"], settings)
+        make_demo_data(tmp_path / "out", DENOISING, settings)
     assert not (tmp_path / "out").exists()
 
 
 def test_missing_package_says_what_to_install() -> None:
     with pytest.raises(InputError, match="pip install"):
-        demo.find_photograph("no_such_package", "a.png")
+        photographs.find_photograph("no_such_package", "a.png")
 
 
 @pytest.mark.parametrize(
     "option", [["--size", "32"], ["--size", "9999"], ["--train", "0"], ["--test", "-1"], ["--seed", "-5"]]
 )
 def test_bad_number_is_one_line_and_status_2(tmp_path: Path, option: list[str]) -> None:
-    command = [sys.executable, str(SCRIPTS / "make_demo_data.py"), "--output", str(tmp_path / "new"), *option]
+    command = [sys.executable, str(SCRIPT), "--output", str(tmp_path / "new"), *option]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith(f"error: {option[0]} is {option[1]}; expected")
     assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("name", ["denoise", "Denoising", "DENOISE"])
+def test_tasks_by_any_of_their_names(made: Path, name: str) -> None:
+    command = [sys.executable, str(SCRIPT), "--output", str(made), "--tasks", name]
+    settings = [f"--{option}={getattr(SMALL, option)}" for option in ("seed", "size", "train", "test")]
+    done = subprocess.run([*command, *settings], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, f"denoise: {made / 'SIDD'}\n")
+
+
+def test_unknown_task_is_one_line_and_status_2(tmp_path: Path) -> None:
+    command = [sys.executable, str(SCRIPT), "--output", str(tmp_path / "new"), "--tasks", "denois"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "error: task 'denois' is unknown, did you mean 'denoise'?\n")
     assert not (tmp_path / "new").exists()

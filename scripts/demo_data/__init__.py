@@ -1,0 +1,1 @@
+"""Demo data: photographs that installed packages ship, degraded as a camera degrades them."""

@@ -1,0 +1,158 @@
+"""The shipped recipes are the published ones: every number of options/train_MPRNet_*.yml against the paper's.
+
+Figures: Zamir et al., CVPR 2021, and the configuration that the authors trained with.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from mprnet_plugin.hosts.basicsr.command_line import read_options
+from mprnet_plugin.losses.edge import EdgeLoss
+from mprnet_plugin.tasks import TASKS
+from mprnet_plugin.training import schedules
+from tests.helpers import ROOT, VECTORS
+
+Yaml = dict[str, Any]
+
+
+class Published(NamedTuple):
+    """A task's row of the paper's table; what all three share stands in the tests."""
+
+    pairs: int
+    epochs: int
+    patch: int
+    cosine_epochs: int
+    augment: str
+    weight_decay: float
+    edge: bool
+    clamp: bool
+    mixup: tuple[float, int] | None
+    """Alpha, and the epoch that begins it, counted from 1."""
+    validation: tuple[float, int]
+    """Epochs between validations, and the side of the centre crop."""
+
+
+RECIPES = {
+    "Deblurring": Published(2_103, 3_000, 256, 2_997, "geometric_saturation", 0, True, False, None, (20, 256)),
+    # 300 random patches of each of SIDD's 320 pictures.
+    "Denoising": Published(320 * 300, 80, 128, 117, "geometric", 1e-8, False, True, (0.6, 6), (1 / 3, 256)),
+    "Deraining": Published(13_712, 250, 256, 247, "geometric", 0, True, False, None, (5, 128)),
+}
+BATCH = 16
+
+
+def options(task: str) -> Yaml:
+    return read_options(str(ROOT / "options" / f"train_MPRNet_{TASKS[task].recipe}.yml"))
+
+
+def iterations_per_epoch(task: str) -> int:
+    """As the authors' loader counts them: the last, smaller batch is one too."""
+    return math.ceil(RECIPES[task].pairs / BATCH)
+
+
+def build(section: Yaml, where: object, *arguments: object) -> Any:
+    """Build a part as the host does: by its type's name, from everything else in the section."""
+    return getattr(where, section["type"])(
+        *arguments, **{key: value for key, value in section.items() if key != "type"}
+    )
+
+
+tasks = pytest.mark.parametrize("task", TASKS)
+
+
+def test_there_is_a_recipe_for_each_task_and_no_other() -> None:
+    assert RECIPES.keys() == TASKS.keys()
+    names = {f"train_MPRNet_{task.recipe}.yml" for task in TASKS.values()}
+    assert {path.name for path in (ROOT / "options").glob("train_*.yml")} == names
+
+
+@tasks
+def test_network_is_the_preset(task: str) -> None:
+    assert options(task)["network_g"] == {"type": "MPRNet", **TASKS[task].widths}
+
+
+@tasks
+def test_length_is_the_epochs_of_the_data(task: str) -> None:
+    train, per_epoch = options(task)["train"], iterations_per_epoch(task)
+    assert train["total_iter"] == RECIPES[task].epochs * per_epoch
+    assert train["scheduler"]["iters_per_epoch"] == per_epoch
+
+
+@tasks
+def test_learning_rate_of_every_epoch(task: str) -> None:
+    """The YAML's own scheduler and optimiser, set to the first and the last iteration of each epoch."""
+    train = options(task)["train"]
+    optimizer = build(train["optim_g"], torch.optim, nn.Linear(1, 1).parameters())
+    scheduler = build(train["scheduler"], schedules, optimizer)
+    per_epoch = iterations_per_epoch(task)
+
+    def rate(step: int) -> float:
+        scheduler.last_epoch = step  # torch's name for the number of steps
+        (value,) = scheduler.get_lr()
+        return float(value)
+
+    with np.load(VECTORS / "lr_per_epoch.npz") as vectors:
+        expected = vectors[task.lower()]
+    epochs = RECIPES[task].epochs
+    assert len(expected) == epochs
+    # The vector was stepped through chained schedules, whose recursive cosine starts up to 1.8e-4 of it too high.
+    np.testing.assert_allclose([rate(epoch * per_epoch) for epoch in range(epochs)], expected, rtol=2e-4)
+    assert all(rate(epoch * per_epoch) == rate((epoch + 1) * per_epoch - 1) for epoch in range(epochs))
+    assert train["scheduler"]["cosine_epochs"] == RECIPES[task].cosine_epochs
+    assert train.get("warmup_iter", -1) == -1  # the host's own warm-up would come on top
+
+
+@tasks
+def test_optimiser(task: str) -> None:
+    common = {"type": "Adam", "lr": 2e-4, "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0}
+    section = {"weight_decay": 0, **options(task)["train"]["optim_g"]}
+    assert section == {**common, "weight_decay": RECIPES[task].weight_decay}
+
+
+@tasks
+def test_losses(task: str) -> None:
+    train, recipe = options(task)["train"], RECIPES[task]
+    # The host does not square its eps: 1e-6 is the paper's 1e-3.
+    assert train["pixel_opt"] == {"type": "CharbonnierLoss", "loss_weight": 1.0, "reduction": "mean", "eps": 1e-3**2}
+    assert train.get("edge_opt") == ({"type": "EdgeLoss", "loss_weight": 0.05} if recipe.edge else None)
+    assert train.get("clamp_output", False) is recipe.clamp
+    assert {name for name in train if name.endswith("_opt")} <= {"pixel_opt", "edge_opt"}
+    assert inspect.signature(EdgeLoss).parameters["eps"].default == 1e-3
+
+
+@tasks
+def test_mixup(task: str) -> None:
+    mixup, published = options(task)["train"].get("mixup"), RECIPES[task].mixup
+    if published is None:
+        assert mixup is None
+    else:
+        alpha, epoch = published
+        first = (epoch - 1) * iterations_per_epoch(task) + 1  # iterations count from 1
+        assert mixup == {"alpha": alpha, "start_iter": first}
+
+
+@tasks
+def test_batches(task: str) -> None:
+    train, recipe = options(task)["datasets"]["train"], RECIPES[task]
+    assert train["batch_size"] == BATCH
+    assert train["gt_size"] == recipe.patch
+    assert train["augment"] == recipe.augment
+    assert train.get("dataset_enlarge_ratio", 1) == 1
+    assert options(task)["train"].get("ema_decay", 0) == 0
+
+
+@tasks
+def test_validation(task: str) -> None:
+    content, (epochs, crop) = options(task), RECIPES[task].validation
+    assert content["val"]["val_freq"] == round(epochs * iterations_per_epoch(task))
+    (validated,) = (section for name, section in content["datasets"].items() if name.startswith("val"))
+    assert validated["center_crop"] == crop
+    assert validated["protocol"] == TASKS[task].protocol
