@@ -11,7 +11,7 @@ import sys
 import time
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -44,20 +44,32 @@ def last_line(done: Done) -> str:
     return done.stderr.strip().splitlines()[-1]
 
 
-def start(folder: Path, *arguments: str, **env: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", *arguments]
+class Running(NamedTuple):
+    """A command that was started, and the file that its standard error goes to: a pipe that nobody reads fills up."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def finish(self, seconds: float = 240) -> tuple[int, str]:
+        """Return status and standard error when it has ended."""
+        return self.process.wait(seconds), self.log.read_text()
+
+    def wait_for(self, path: Path, seconds: float = 120) -> None:
+        """Wait until a file is there."""
+        end = time.monotonic() + seconds
+        while not path.exists():
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < end, f"{path} did not appear"
+            time.sleep(0.02)
+
+
+def start(folder: Path, *arguments: str, **env: str) -> Running:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", **env}
-    return subprocess.Popen(
-        command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
-
-
-def wait_for(path: Path, process: subprocess.Popen[str], seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while not path.exists():
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < end, f"{path} did not appear"
-        time.sleep(0.02)
+    log = folder / f"stderr_{len(list(folder.glob('stderr_*')))}.txt"
+    with log.open("wb") as stream:
+        command = [sys.executable, "-m", *arguments]
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=stream)
+    return Running(process, log)
 
 
 def records(folder: Path) -> list[dict[str, Any]]:
@@ -168,11 +180,11 @@ def test_a_signal_saves_and_the_run_goes_on_bit_for_bit(folder: Path, number: si
     content["train"] |= {"total_iter": 60, "scheduler": {"type": "CosineAnnealingRestartLR", "periods": [60]}}
     content["val"]["val_freq"] = content["logger"]["save_checkpoint_freq"] = 20
     write_options(folder, content)
-    process = start(folder, *TRAIN)
-    wait_for(experiment(folder) / "models" / "net_g_20.pth", process)
-    process.send_signal(number)
-    stderr = process.communicate(timeout=120)[1]
-    assert process.returncode == 128 + number, stderr
+    running = start(folder, *TRAIN)
+    running.wait_for(experiment(folder) / "models" / "net_g_20.pth")
+    running.process.send_signal(number)
+    status, stderr = running.finish()
+    assert status == 128 + number, stderr
     assert f"{number.name}: finishing this step, then saving" in stderr
     assert "is saved; --auto_resume continues" in stderr
     assert "Traceback" not in stderr
@@ -190,15 +202,15 @@ def test_one_name_one_run_and_ranks_end_with_their_launcher(folder: Path) -> Non
     content["val"]["val_freq"] = 100000
     write_options(folder, content)
     launcher = ("torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m")
-    process = start(folder, *launcher, *TRAIN, "--launcher", "pytorch")
-    wait_for(experiment(folder) / "models" / "net_g_3.pth", process)
+    running = start(folder, *launcher, *TRAIN, "--launcher", "pytorch")
+    running.wait_for(experiment(folder) / "models" / "net_g_3.pth")
     second = run(folder, *TRAIN)
     assert second.returncode == 2
     assert "belongs to a training that is running (process" in last_line(second)
-    ranks = ranks_of(process)
+    ranks = ranks_of(running)
     assert len(ranks) == 2
-    process.kill()
-    process.wait()
+    running.process.kill()
+    running.process.wait()
     end = time.monotonic() + 20
     while any(_alive(pid) for pid in ranks) and time.monotonic() < end:
         time.sleep(0.1)
@@ -209,10 +221,10 @@ def test_one_name_one_run_and_ranks_end_with_their_launcher(folder: Path) -> Non
     )
 
 
-def ranks_of(launcher: subprocess.Popen[str]) -> list[int]:
+def ranks_of(launcher: Running) -> list[int]:
     """Return the processes that a launcher has started, in the order of their numbers."""
     numbers = sorted(int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal())
-    return [pid for pid in numbers if _parent(pid) == launcher.pid and b"basicsr.train" in _command(pid)]
+    return [pid for pid in numbers if _parent(pid) == launcher.process.pid and b"basicsr.train" in _command(pid)]
 
 
 def _parent(pid: int) -> int:

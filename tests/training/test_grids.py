@@ -17,5 +17,7 @@ def test_grid_shows_the_middles_of_pictures_of_any_size(tmp_path: Path) -> None:
     images = [image(400, 500), image(20, 30), image(64, 64, gt=False)]
     assert grids.draw_grid(images).shape == (320 + 20 + 64 + 3 * 4, 3 * 320, 3)
     grids.write_png(grids.draw_grid(images), tmp_path / "new" / "grid.png")
-    assert cv2.imread(str(tmp_path / "new" / "grid.png")).shape[1] == 960
+    written = cv2.imread(str(tmp_path / "new" / "grid.png"))
+    assert written is not None
+    assert written.shape[1] == 960
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["grid.png"]

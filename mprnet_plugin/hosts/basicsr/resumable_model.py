@@ -80,7 +80,7 @@ class ResumableModel(SRModel):  # type: ignore[misc]
         if not length:
             return
         epoch = resume_state["iter"] // length
-        if epoch != resume_state["epoch"]:
+        if (resume_state["iter"] - 1) // length != resume_state["epoch"]:  # the epoch that iteration was in
             get_root_logger().warning(
                 f"An epoch is {length} iterations now, so iteration {resume_state['iter']} is in epoch {epoch}, not "
                 f"{resume_state['epoch']}: batch, data or number of processes have changed"
@@ -125,7 +125,7 @@ class ResumableModel(SRModel):  # type: ignore[misc]
             return
         path = Path(self.opt["path"]["training_states"]) / f"{iteration}.state"
         if iteration > 0 and not from_first_process(path.exists):
-            self.save(0, iteration)
+            self.save((iteration - 1) // (RUN.iterations_per_epoch(self.opt) or iteration), iteration)
         what = f"iteration {iteration} is saved; --auto_resume continues" if iteration else "nothing was trained yet"
         get_root_logger().info(f"Stopped by a signal: {what}")
         raise SystemExit(RUN.stop.status or 1)

@@ -24,14 +24,14 @@ sys.modules["torchvision.transforms.functional_tensor"] = moved
 """
 
 
-def run(code: str, folder: Path, plugin: bool, moved: bool = True, **env: str) -> subprocess.CompletedProcess[str]:
+def run(code: str, folder: Path, plugin: bool, moved: bool = True, **env: Any) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, **env, "MPRNET_PLUGIN_DISABLE": "0" if plugin else "1"}
     program = (MOVED if moved and not plugin else "") + code
     command = [sys.executable, "-c", program]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
-def value(code: str, folder: Path, plugin: bool, **env: str) -> Any:
+def value(code: str, folder: Path, plugin: bool, **env: Any) -> Any:
     """Run code that prints JSON on its last line."""
     done = run(code, folder, plugin, **env)
     assert done.returncode == 0, done.stderr

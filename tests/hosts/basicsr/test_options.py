@@ -269,9 +269,9 @@ def test_files_are_plain_data(tmp_path: Path) -> None:
 def test_the_batch_is_stated_once(monkeypatch: pytest.MonkeyPatch) -> None:
     def batch(total: int, processes: int) -> int:
         monkeypatch.setenv("WORLD_SIZE", str(processes))
-        opt = {"num_gpu": 0, "datasets": {"train": {"batch_size": total}}}
+        opt: dict[str, Any] = {"num_gpu": 0, "datasets": {"train": {"batch_size": total}}}
         fix_batch(opt, count_processes("pytorch"))
-        return opt["datasets"]["train"]["batch_size_per_gpu"]  # type: ignore[index, return-value]
+        return int(opt["datasets"]["train"]["batch_size_per_gpu"])
 
     assert [batch(16, n) for n in (1, 2, 8)] == [16, 8, 2]
     with pytest.raises(InputError, match=r"batch_size 16 must be a multiple of the 3 processes: use 15 or 18"):
