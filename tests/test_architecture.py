@@ -19,7 +19,7 @@ LAYERS = (
     ("training", "inference", "export"),
     ("weights", "data", "metrics", "losses"),
     ("archs",),
-    ("tasks", "typed_options", "shipped_options", "files", "errors", "_lazy", "_startup"),
+    ("tasks", "typed_options", "shipped_options", "files", "streams", "memory", "errors", "_lazy", "_startup"),
 )
 """Parts of mprnet_plugin from the top down. Each imports itself and the layers below; the lowest layer is one."""
 UNBOUND = ("__init__", "_startup", "shipped_options")
@@ -30,10 +30,8 @@ HOSTS = {"basicsr": "mprnet_plugin/hosts/basicsr/", "mmengine": "mprnet_plugin/h
 LONGEST_MODULE = 300
 LONGEST_FUNCTION = 40
 LONGER = {
-    "lmdb_tools/pack.py": "one pipeline: readers, their pipes and the writer, which no module could use apart",
     "mprnet_plugin/archs/mprnet_arch.py:MPRNet.__init__": "a line for each part of the network",
     "mprnet_plugin/hosts/basicsr/model.py:MPRNetModel.validation": "the host's one hook for all of validation",
-    "mprnet_plugin/inference/cli.py:_parser": "a call for each option",
     "mprnet_plugin/inference/predictor.py:MPRPredictor.__init__": "two lines for each argument: name and docstring",
     "mprnet_plugin/inference/restorer.py:Restorer.__call__": "mostly the docstring of the one public call",
     "mprnet_plugin/weights/download.py:download": "mostly the docstring of the one public call",

@@ -1,1 +1,1 @@
-"""The host's model classes for our networks."""
+"""Training whichever host runs it: the optimisation step, schedules, validation, tables; typed options for all of it."""

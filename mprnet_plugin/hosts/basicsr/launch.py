@@ -133,10 +133,11 @@ def report_input_errors(is_train: bool) -> None:
             raise SystemExit(2)
         if isinstance(error, RuntimeError) and any(word in str(error).lower() for word in _LOST):
             seconds = os.environ.get(TIMEOUT, str(TIMEOUT_SECONDS))
-            sys.stderr.write(
+            message = (
                 f"error: another process of this run ended, or did not answer for {seconds} s ({TIMEOUT}): look at its "
                 "output above, then start again with --auto_resume\n"
             )
+            os.write(2, message.encode())  # os._exit would lose what a stream holds back
             os._exit(1)  # the process group's threads would wait for the others once more
         if issubclass(kind, KeyboardInterrupt):
             hint = "; add --auto_resume to continue from the newest checkpoint" if is_train else ""
