@@ -1,1 +1,1 @@
-"""Training whichever host runs it: the optimisation step, schedules, validation, tables; typed options for all of it."""
+"""Training, whichever host runs it: the optimisation step, schedules, validation and tables, and their options."""
