@@ -196,6 +196,23 @@ def distinct_archives() -> None:
     _replace("mkdir_and_rename", misc, mkdir_and_rename)
 
 
+def registries_that_yield() -> None:
+    """Registering a name twice is an AssertionError; a package that brings an ``MPRNet`` of its own gets the name."""
+    from basicsr.utils.registry import Registry
+
+    original = Registry._do_register
+
+    @functools.wraps(original)
+    def do_register(self: Any, name: str, obj: Any, *suffix: Any) -> None:
+        ours = self._obj_map.get(name)
+        if ours is not None and obj is not ours and ours.__module__.startswith("mprnet_plugin."):
+            del self._obj_map[name]
+            sys.stderr.write(f"mprnet-plugin: {name} now means {obj.__module__}'s, no longer ours\n")
+        original(self, name, obj, *suffix)
+
+    Registry._do_register = do_register
+
+
 def time_that_is_left() -> None:
     """At the last iteration the log's estimate of the time left is ``-1 day, 23:59:59`` (all versions)."""
     from basicsr.utils import logger
@@ -250,5 +267,10 @@ MENDS: tuple[Callable[[], None], ...] = (
     quiet_registry,
 )
 """Each looks for its defect first."""
-EXTENSIONS: tuple[Callable[[], None], ...] = (safe_options, resumable_sampling, remember_tb_logger)
+EXTENSIONS: tuple[Callable[[], None], ...] = (
+    safe_options,
+    resumable_sampling,
+    remember_tb_logger,
+    registries_that_yield,
+)
 """What our model needs of any host, and others do not notice."""

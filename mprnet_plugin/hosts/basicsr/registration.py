@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+import pkgutil
+from importlib import import_module
 from typing import Any
 
 
@@ -16,17 +19,31 @@ def register_all() -> None:
     from mprnet_plugin.data.sidd_blocks import SIDDBlocksDataset
     from mprnet_plugin.hosts.basicsr.metrics import METRICS
     from mprnet_plugin.hosts.basicsr.model import MPRNetModel
-    from mprnet_plugin.losses.edge import EdgeLoss
 
     for target, parts in (
         (registry.ARCH_REGISTRY, [MPRNet, MPRNetLocal]),
-        (registry.LOSS_REGISTRY, [EdgeLoss]),
+        (registry.LOSS_REGISTRY, _losses()),
         (registry.DATASET_REGISTRY, [PairedRestorationDataset, SIDDBlocksDataset, DNDDataset]),
         (registry.METRIC_REGISTRY, METRICS.values()),
         (registry.MODEL_REGISTRY, [MPRNetModel]),
     ):
         for part in parts:
             _register(target, part)
+
+
+def _losses() -> list[type]:
+    """Return the loss modules that the package's modules define: a new one needs no mention here."""
+    from torch import nn
+
+    from mprnet_plugin import losses
+
+    modules = [import_module(f"{losses.__name__}.{found.name}") for found in pkgutil.iter_modules(losses.__path__)]
+    return [
+        value
+        for module in modules
+        for value in vars(module).values()
+        if inspect.isclass(value) and issubclass(value, nn.Module) and value.__module__ == module.__name__
+    ]
 
 
 def _register(registry: Any, part: Any) -> None:

@@ -122,7 +122,7 @@ from basicsr.utils.dist_util import init_dist
 init_dist("pytorch")
 print(json.dumps(torch.distributed.get_backend()))
 """
-    torchrun = {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29533"}
+    torchrun: dict[str, Any] = {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29533"}
     bare = run(code, tmp_path, plugin=False, **torchrun)
     assert "ZeroDivisionError" in bare.stderr
     assert value(code, tmp_path, plugin=True, **torchrun) == "gloo"
@@ -145,7 +145,7 @@ print(json.dumps(type(model.model_to_device(torch.nn.Linear(1, 1))).__name__))
 
 def test_torchrun_without_launcher(tmp_path: Path) -> None:
     options_file(tmp_path)
-    env = {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "2", "RANK": "1"}
+    env: dict[str, Any] = {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "2", "RANK": "1"}
     assert value(parse(["-opt", "run.yml"]), tmp_path, plugin=False, **env)[0] == "run"
     done = run(parse(["-opt", "run.yml"]), tmp_path, plugin=True, **env)
     assert done.returncode == 2
@@ -200,7 +200,7 @@ from basicsr.utils.dist_util import init_dist
 init_dist("slurm")
 print(json.dumps([os.environ[k] for k in ("MASTER_ADDR", "MASTER_PORT", "RANK", "WORLD_SIZE", "LOCAL_RANK")]))
 """
-    env = {
+    env: dict[str, Any] = {
         "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}",
         "SLURM_PROCID": "1",
         "SLURM_NTASKS": "2",

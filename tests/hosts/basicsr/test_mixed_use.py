@@ -140,3 +140,23 @@ except SystemExit:
         command = [sys.executable, "-c", code, given]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
         assert done.stdout.strip().splitlines()[-1] == expected
+
+
+@pytest.mark.slow
+def test_a_package_that_brings_our_names_gets_them(folder: Path) -> None:
+    code = """
+import basicsr
+from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY
+@ARCH_REGISTRY.register()
+class MPRNet: pass
+@LOSS_REGISTRY.register()
+class EdgeLoss: pass
+assert ARCH_REGISTRY.get("MPRNet") is MPRNet
+try:
+    ARCH_REGISTRY.register()(type("MPRNet", (), {}))  # nobody else's name is given away
+except AssertionError:
+    print("theirs")
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.stdout.strip().splitlines()[-1] == "theirs", done.stderr
+    assert "MPRNet now means __main__'s, no longer ours" in done.stderr
