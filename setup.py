@@ -79,6 +79,12 @@ def version() -> str:
     return line.split('"')[1]
 
 
+def lmdb_commands() -> list[str]:
+    """Return the modules of lmdb_tools that are commands, so that a new one needs no mention here."""
+    modules = sorted((HERE / "lmdb_tools").glob("*.py"))
+    return [path.stem for path in modules if "\ndef cli()" in path.read_text(encoding="utf-8")]
+
+
 setup(
     name="mprnet-plugin",
     version=version(),
@@ -143,7 +149,7 @@ setup(
         "console_scripts": [
             "mprnet-restore = mprnet_plugin.inference.cli:cli",
             "mprnet-options = mprnet_plugin.shipped_options:cli",
-            *(f"mprnet-lmdb-{name} = lmdb_tools.{name}:cli" for name in ("gopro", "sidd", "rain13k", "verify", "info")),
+            *(f"mprnet-lmdb-{name} = lmdb_tools.{name}:cli" for name in lmdb_commands()),
         ]
     },
     cmdclass={"dist_info": DistInfo, "editable_wheel": EditableWheel},

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 
 from mprnet_plugin.errors import InputError
+from mprnet_plugin.hosts.basicsr.run_options import MODEL_TYPE
 from mprnet_plugin.training.processes import from_first_process
 from mprnet_plugin.weights.checkpoint import load_state_dict
 
@@ -44,6 +45,8 @@ def load_resume_state(opt: dict[str, Any]) -> State | None:
     """
     from basicsr.utils import check_resume
 
+    if opt.get("model_type") != MODEL_TYPE:
+        return _as_the_host_does(opt)
     found = from_first_process(lambda: _newest(opt) if opt["auto_resume"] else _named(opt))
     if found is None:
         return None
@@ -58,9 +61,30 @@ def load_resume_state(opt: dict[str, Any]) -> State | None:
     return found.state
 
 
+def _as_the_host_does(opt: dict[str, Any]) -> State | None:
+    """Take another model's newest state, or the one named, without a GPU; what belongs to it, only that model knows."""
+    from basicsr.utils import check_resume
+
+    if opt["auto_resume"]:
+        paths = sorted(_states(opt), key=_iteration)
+        opt["path"]["resume_state"] = str(paths[-1]) if paths else opt["path"].get("resume_state")
+    name = opt["path"].get("resume_state")
+    if not name or (opt["auto_resume"] and not paths):
+        return None
+    state: State = torch.load(name, map_location="cpu", weights_only=True)
+    check_resume(opt, state["iter"])
+    if "schedule" in opt["datasets"].get("train", {}):
+        opt["datasets"]["train"]["schedule"]["start_iter"] = state["iter"]
+    return state
+
+
+def _states(opt: dict[str, Any]) -> list[Path]:
+    return [path for path in Path(opt["path"]["training_states"]).glob("*.state") if path.stem.isdecimal()]
+
+
 def _newest(opt: dict[str, Any]) -> Checkpoint | None:
     folder = Path(opt["path"]["training_states"])
-    paths = sorted((path for path in folder.glob("*.state") if path.stem.isdecimal()), key=_iteration, reverse=True)
+    paths = sorted(_states(opt), key=_iteration, reverse=True)
     for path in paths:
         try:
             return _checkpoint(path, Path(opt["path"]["models"]))
