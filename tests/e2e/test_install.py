@@ -116,7 +116,7 @@ def test_install_activate_uninstall(
     assert bare_start.stderr == ""
     new = set(bare_start.stdout.split()) - set(modules)
     # The .start file of Python 3.15 names a function of ours, the .pth of older ones does without.
-    ours = {"mprnet_plugin", "mprnet_plugin._startup"} if sys.version_info >= (3, 15) else set()
+    ours = {"mprnet_plugin", "mprnet_plugin._lazy", "mprnet_plugin._startup"} if sys.version_info >= (3, 15) else set()
     if install is editable:  # whose links are setuptools' own code
         new = {name for name in new if name.startswith(("mprnet", "lmdb", "basicsr", "torch", "numpy"))}
     assert new == ours
@@ -126,6 +126,7 @@ def test_install_activate_uninstall(
         done = environment.run("-c", REGISTERED.format(bare=switch), MPRNET_PLUGIN_DISABLE=switch)
         assert done.stdout.strip() == expected, done.stderr
     assert "-opt" in environment.run("-m", "basicsr.train", "--help").stdout
+    assert "train_MPRNet_Deblur.yml" in environment.run("-m", "mprnet_plugin.shipped_options").stdout
     assert list(environment.empty.iterdir()) == []
     assert {path for path in environment.files() - installed if "__pycache__" not in path.parts} == set()
 
@@ -152,6 +153,8 @@ def test_source_archive_is_complete(environment: Environment, source: Path) -> N
         assert set(content.namelist()) >= {*AUTOLOAD, "mprnet_plugin/py.typed", "lmdb_tools/py.typed"}
         demo = {f"mprnet_plugin/weights/demo/{task}.safetensors" for task in ("Deblurring", "Denoising", "Deraining")}
         assert set(content.namelist()) >= demo
+        recipes = {f"mprnet_plugin/recipes/{path.name}" for path in (ROOT / "options").iterdir()}
+        assert set(content.namelist()) >= recipes
         (record,) = (name for name in content.namelist() if name.endswith("RECORD"))
         listed = {line.split(",")[0] for line in content.read(record).decode().splitlines()}
         assert listed == set(content.namelist())
