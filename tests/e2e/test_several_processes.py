@@ -31,6 +31,21 @@ def long(total: int) -> dict[str, Any]:
     return content
 
 
+def test_a_killed_process_is_restarted_and_the_run_goes_on(folder: Path) -> None:
+    write_options(folder, long(40))
+    launcher = ("torch.distributed.run", "--standalone", "--nproc_per_node=2", "--max_restarts=3", "-m")
+    running = start(folder, *launcher, *TRAIN, "--launcher", "pytorch", "--auto_resume")
+    running.wait_for(experiment(folder) / "training_states" / "10.state")
+    os.kill(ranks_of(running)[-1], signal.SIGKILL)
+    status, stderr = running.finish()
+    assert status == 0, stderr[-3000:]
+    assert "Resuming training from epoch" in stderr
+    assert "connectFullMesh failed" not in stderr  # as without names of its own for each restart
+    alone = torchrun(folder, *TRAIN, "--launcher", "pytorch", "--force_yml", "name=alone")
+    assert alone.returncode == 0
+    assert same(*(experiment(folder, name) / "models" / "net_g_40.pth" for name in ("tiny", "alone")))
+
+
 def test_two_nodes_are_two_processes(folder: Path) -> None:
     write_options(folder, long(10))
     with socket.socket() as free:

@@ -45,6 +45,8 @@ examples:
 
 FILE is a path, or the name of a file that comes with the plugin: `mprnet-options` lists them and copies one to edit.
 Outputs go to the working folder: experiments/NAME and tb_logger/NAME (train), results/NAME (test).
+
+what FILE may hold (mprnet-options --explain train:mixup says more):
 """
 
 
@@ -93,11 +95,13 @@ def wrap_parse_options(original: ParseOptions) -> ParseOptions:
 
 
 def _parser(is_train: bool) -> argparse.ArgumentParser:
+    from mprnet_plugin.hosts.basicsr.option_reference import names  # here, so that it can also be run by itself
+
     runner = "train" if is_train else "test"
     parser = argparse.ArgumentParser(
         prog=f"python -m basicsr.{runner}",
         description=HELP[runner],
-        epilog=EPILOG,
+        epilog=EPILOG + names(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(

@@ -75,7 +75,25 @@ def init_dist(launcher: str, backend: str | None = None, **kwargs: Any) -> None:
         name = "LOCAL_RANK" if "LOCAL_RANK" in os.environ else "RANK"
         torch.cuda.set_device(_whole_number(name, "0", 0) % torch.cuda.device_count())
     timeout = datetime.timedelta(seconds=_whole_number(TIMEOUT, str(TIMEOUT_SECONDS), 1))
-    torch.distributed.init_process_group(backend=backend, **{"timeout": timeout, **kwargs})
+    torch.distributed.init_process_group(backend=backend, **{"timeout": timeout, **_meeting_place(timeout), **kwargs})
+
+
+def _meeting_place(timeout: datetime.timedelta) -> dict[str, Any]:
+    """Return where the processes of a restarted run find each other; nothing for all other runs.
+
+    torchrun keeps its store over a restart, and gloo finds the addresses of the processes that have died there (torch
+    2.14: "connectFullMesh failed", which uses up the restarts). Each restart gets names of its own in it. Not on
+    several nodes, whose launchers need not count alike.
+    """
+    from torch.distributed.distributed_c10d import PrefixStore
+    from torch.distributed.rendezvous import rendezvous
+
+    restart = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    if restart == "0" or os.environ.get("GROUP_WORLD_SIZE") != "1":
+        return {}
+    store, rank, size = next(rendezvous("env://", timeout=timeout))
+    names = PrefixStore(f"restart {restart}", store)
+    return {"store": names, "rank": rank, "world_size": size}
 
 
 def read_slurm_environment(port: int | None, num_gpus: int) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,7 +36,7 @@ from mprnet_plugin.training.options import LocalPoolingOptions, MixupOptions, Tr
 from mprnet_plugin.training.schedules import ScheduleOptions
 from mprnet_plugin.typed_options import Options, expected
 
-__all__ = ["SECTIONS", "explain", "reference", "schema"]
+__all__ = ["SECTIONS", "explain", "names", "reference", "schema"]
 
 DATASETS = (PairedRestorationDataset, SIDDBlocksDataset, DNDDataset)
 
@@ -55,7 +56,7 @@ SECTIONS = (
     Section("", RunOptions),
     Section("datasets:train", TrainingSetOptions),
     Section("datasets:val", EvaluationSetOptions),
-    *(Section(f"datasets:… (type: {dataset.__name__})", dataset.options_class) for dataset in DATASETS),
+    *(Section(f"datasets:NAME (type: {dataset.__name__})", dataset.options_class) for dataset in DATASETS),
     Section("network_g (type: MPRNet)", MPRNetConfig),
     Section("path", PathOptions),
     Section("train", TrainOptions),
@@ -78,6 +79,9 @@ may be written as `4e5`.
 What a section names by `type`, a loss, an optimiser of `torch.optim`, a schedule or a metric of the host, takes that
 part's own arguments; they are checked against its signature before the run creates anything.
 """
+
+
+_INDENT: Any = {"initial_indent": "  ", "subsequent_indent": "      "}
 
 
 class Row(NamedTuple):
@@ -123,6 +127,15 @@ def reference() -> str:
 
 def _about(options: type[Options]) -> str:
     return (options.__doc__ or "").partition("\n\n")[0].replace("\n    ", " ")
+
+
+def names() -> str:
+    """Return the names of all options by section, for ``--help``."""
+    lines = [
+        textwrap.fill(f"{section.path or 'top level'}: {', '.join(section.options.model_fields)}", 100, **_INDENT)
+        for section in SECTIONS
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def explain(name: str) -> str:

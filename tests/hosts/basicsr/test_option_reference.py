@@ -14,7 +14,7 @@ from mprnet_plugin.errors import InputError
 
 pytest.importorskip("basicsr")
 
-from mprnet_plugin.hosts.basicsr.command_line import read_options
+from mprnet_plugin.hosts.basicsr.command_line import _parser, read_options
 from mprnet_plugin.hosts.basicsr.option_reference import SECTIONS, explain, reference, schema
 
 ROOT = Path(__file__).parents[3]
@@ -60,6 +60,13 @@ def test_editors_mark_what_the_checks_refuse(section: str, key: str, value: Any)
     opt[section][key] = value
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(opt, schema())
+
+
+def test_help_names_every_option() -> None:
+    text = _parser(is_train=True).format_help()
+    assert "train:mixup: alpha, start_iter" in text
+    for section in SECTIONS:
+        assert all(name in text for name in section.options.model_fields)
 
 
 def test_options_are_explained() -> None:
