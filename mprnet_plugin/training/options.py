@@ -5,15 +5,24 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from mprnet_plugin.typed_options import Component, Number, Options
+from mprnet_plugin.typed_options import Component, Number, Options, shorten
 
 __all__ = ["LocalPoolingOptions", "MixupOptions", "TrainOptions", "TrainPrecision", "ValOptions"]
 
 TrainPrecision = Literal["fp32", "bf16"]
 Positive = Annotated[int, Field(ge=1, le=10**12)]
 NotNegative = Annotated[int, Field(ge=0, le=10**12)]
+
+
+def _name_part(text: str) -> str:
+    if "/" in text or "\\" in text or "\0" in text or len(text) > 100:
+        raise ValueError(f"{shorten(text)} must be the end of a file name: at most 100 letters, none of them / or \\")
+    return text
+
+
+NamePart = Annotated[str, AfterValidator(_name_part)]
 
 
 class MixupOptions(Options):
@@ -72,7 +81,9 @@ class ValOptions(Options):
 
     val_freq: Positive | None = Field(None, description="iterations between validations; required in training")
     save_img: bool = Field(False, description="write every restored picture")
-    suffix: str | None = Field(None, description="end of the names of restored pictures; the run's name if left out")
+    suffix: NamePart | None = Field(
+        None, description="end of the names of restored pictures; the run's name if left out"
+    )
     metrics: dict[str, Component] | None = Field(
         None, description="metrics of sets that name neither protocol nor metrics: name to {type, arguments, better}"
     )

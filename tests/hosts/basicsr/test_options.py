@@ -156,6 +156,8 @@ def test_no_workers_are_none_to_keep() -> None:
         "datasets:train:prefetch_mode=cpu": "datasets:train:prefetch_mode: cpu waits for ever",
         "datasets:train:use_hflip=true": "option datasets:train:use_hflip: write augment: geometric",
         "train:optim={type: Adam}": "option train:optim: write optim_g",
+        "val:suffix=../../x": "val:suffix: '../../x' must be the end of a file name",
+        "datasets:val:name=../../x": "datasets:val:name: '../../x' must be a plain folder name",
         "datasets=3": "datasets: 3 must be a section of options",
         "datasets:val=3": "datasets:val: 3 must be a section of options",
     }.items(),
