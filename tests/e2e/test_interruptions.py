@@ -68,7 +68,9 @@ def start(folder: Path, *arguments: str, **env: str) -> Running:
     log = folder / f"stderr_{len(list(folder.glob('stderr_*')))}.txt"
     with log.open("wb") as stream:
         command = [sys.executable, "-m", *arguments]
-        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=stream)
+        process = subprocess.Popen(
+            command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=stream, start_new_session=True
+        )
     return Running(process, log)
 
 
@@ -179,12 +181,17 @@ def test_a_signal_saves_and_the_run_goes_on_bit_for_bit(folder: Path, number: si
     content = options()
     content["train"] |= {"total_iter": 60, "scheduler": {"type": "CosineAnnealingRestartLR", "periods": [60]}}
     content["val"]["val_freq"] = content["logger"]["save_checkpoint_freq"] = 20
+    content["datasets"]["train"] |= {"num_worker_per_gpu": 2, "persistent_workers": True}
     write_options(folder, content)
     running = start(folder, *TRAIN)
     running.wait_for(experiment(folder) / "models" / "net_g_20.pth")
-    running.process.send_signal(number)
+    workers = children_of(running.process.pid)
+    os.killpg(running.process.pid, number)  # as terminals and batch systems do: to the loading processes too
     status, stderr = running.finish()
     assert status == 128 + number, stderr
+    assert workers
+    assert not any(_alive(pid) for pid in workers)
+    assert stderr.count("finishing this step") == 1
     assert f"{number.name}: finishing this step, then saving" in stderr
     assert "is saved; --auto_resume continues" in stderr
     assert "Traceback" not in stderr
@@ -223,8 +230,12 @@ def test_one_name_one_run_and_ranks_end_with_their_launcher(folder: Path) -> Non
 
 def ranks_of(launcher: Running) -> list[int]:
     """Return the processes that a launcher has started, in the order of their numbers."""
+    return [pid for pid in children_of(launcher.process.pid) if b"basicsr.train" in _command(pid)]
+
+
+def children_of(parent: int) -> list[int]:
     numbers = sorted(int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal())
-    return [pid for pid in numbers if _parent(pid) == launcher.process.pid and b"basicsr.train" in _command(pid)]
+    return [pid for pid in numbers if _parent(pid) == parent]
 
 
 def _parent(pid: int) -> int:

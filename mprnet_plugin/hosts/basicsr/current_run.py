@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from mprnet_plugin.hosts.basicsr.stopping import StopRequest
+
+if TYPE_CHECKING:
+    from mprnet_plugin.hosts.basicsr.resumable_model import ResumableModel
 
 __all__ = ["RUN", "CurrentRun"]
 
@@ -19,12 +22,14 @@ class CurrentRun:
         samples: Samples of an epoch, over all processes; 0 before the sampler is made.
         tb_logger: TensorBoard's writer, or None.
         stop: Whether a signal has asked the run to stop.
+        model: The model in training, once it is built.
         lock: The open lock on the experiment's name, in the first process.
     """
 
     samples: float = 0
     tb_logger: Any = None
     stop: StopRequest = field(default_factory=StopRequest)
+    model: ResumableModel | None = None
     lock: IO[str] | None = None
 
     def iterations_per_epoch(self, opt: dict[str, Any]) -> int:

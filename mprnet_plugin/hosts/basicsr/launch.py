@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from mprnet_plugin.errors import INTERRUPTED, InputError
+from mprnet_plugin.hosts.basicsr.current_run import RUN
 
 TIMEOUT = "MPRNET_PLUGIN_TIMEOUT"
 TIMEOUT_SECONDS = 1800
@@ -145,6 +146,10 @@ def report_input_errors(is_train: bool) -> None:
             message = str(error).strip().rpartition("\n")[2].removeprefix(f"{InputError.__module__}.InputError: ")
             sys.stderr.write(f"error: {message}\n")
             raise SystemExit(2)
+        stopping = RUN.stop.signal is not None and isinstance(error, RuntimeError)
+        if stopping and RUN.model is not None and not RUN.model.in_step:
+            # Loading processes that got the same signal are gone, so there is no next batch; what is trained is whole.
+            RUN.model.stop_if_asked(RUN.model.iteration)
         if isinstance(error, OSError) and error.errno in _NO_ROOM:
             again = "; then add --auto_resume to continue" if is_train else ""
             sys.stderr.write(f"error: {error.filename or 'a file'}: {error.strerror}: make room or rights{again}\n")

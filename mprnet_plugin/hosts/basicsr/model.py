@@ -98,6 +98,7 @@ class MPRNetModel(ResumableModel):
 
     def optimize_parameters(self, current_iter: int) -> None:
         """Take one optimiser step on the whole batch."""
+        self.in_step = True
         try:
             self._losses = self.step(self.net_g, self.optimizer_g, self.lq, self.gt, current_iter)
         except torch.cuda.OutOfMemoryError as error:
@@ -106,9 +107,9 @@ class MPRNetModel(ResumableModel):
             raise InputError(
                 f"out of GPU memory with {part} samples at once: {fix} (the result is the same), and --auto_resume"
             ) from error
-        self.iteration = current_iter
         if self.ema_decay > 0 and self.step.stepped:
             self.model_ema(decay=self.ema_decay)
+        self.iteration, self.in_step = current_iter, False
 
     def get_current_log(self) -> dict[str, float]:
         """Return the last step's losses, averaged over the processes, all of which call it when it is time to log."""

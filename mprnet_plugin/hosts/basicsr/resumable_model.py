@@ -27,13 +27,16 @@ class ResumableModel(SRModel):  # type: ignore[misc]
     Attributes:
         reports: What validation and testing leave behind.
         iteration: The last one that is complete.
+        in_step: Whether the weights are between two iterations.
     """
 
     def __init__(self, opt: dict[str, Any]) -> None:
         self.reports = Reports(opt, opt["is_train"])
         self.iteration = 0
+        self.in_step = False
         self._resumed: set[str] | None = None  # after resuming: the sets whose validation need not be repeated
         super().__init__(opt)
+        RUN.model = self if self.is_train else None
 
     @property
     def val_options(self) -> ValOptions:

@@ -30,9 +30,11 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
+        self._owner = os.getpid()
 
     def install(self) -> None:
         """Handle :data:`SIGNALS` from now on; only the main thread may."""
+        self._owner = os.getpid()
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
                 signal.signal(number, self._handle)
@@ -43,11 +45,15 @@ class StopRequest:
         return 128 + self.signal if self.signal is not None else 0
 
     def _handle(self, number: int, _: FrameType | None) -> None:
+        if os.getpid() != self._owner:
+            return  # a loading process: terminals and batch systems signal it too, but it ends with the run
         if self.signal is not None:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
             return
         self.signal = signal.Signals(number)
+        # Loading processes that the same signal has ended (torch lets SIGTERM end them) shall not break the step.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         if os.environ.get("RANK", "0") == "0":
             # Not through a logger or a stream, whose locks the interrupted code may hold.
             os.write(2, f"\n{self.signal.name}: finishing this step, then saving; once more ends at once\n".encode())
