@@ -7,6 +7,7 @@ import re
 import sys
 import textwrap
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from mprnet_plugin.errors import InputError, nearest, run_command
@@ -40,7 +41,9 @@ def find_options(name: str) -> Path:
     Raises:
         InputError: A bare name that is neither; the message names the nearest.
     """
-    path = Path(name).expanduser()
+    path = Path(name)
+    with suppress(RuntimeError):  # ~nosuchuser, which is then no file either
+        path = path.expanduser()
     if path.exists() or path.name != name:
         return path
     known = shipped()

@@ -24,6 +24,7 @@ def test_bare_names_are_found_from_any_folder_and_a_file_that_exists_wins() -> N
     assert find_options("options/train_MPRNet_Deblur.yml") == Path(
         "options/train_MPRNet_Deblur.yml"
     )  # a path, not ours
+    assert not find_options("~nosuchuser/run.yml").exists()
     with pytest.raises(InputError, match=r"No such file .* did you mean 'train_MPRNet_Denoise\.yml'"):
         find_options("train_MPRNet_Denois.yml")
 

@@ -64,7 +64,7 @@ class TrainingStep:
         """Take one optimiser step, see :meth:`accumulate`; a step whose loss or gradients are not finite is skipped.
 
         Raises:
-            InputError: As many steps in a row were skipped as ``max_skipped_steps`` allows.
+            InputError: More steps in a row were skipped than ``max_skipped_steps`` allows.
         """
         optimizer.zero_grad(set_to_none=True)
         losses = self.accumulate(net, lq, gt, iteration)

@@ -174,6 +174,7 @@ def test_a_validation_that_a_kill_has_interrupted_is_done_after_resuming(folder:
     # And where it was complete it is not repeated.
     again = run(folder, *TRAIN, "--auto_resume", "--force_yml", "train:total_iter=6")
     assert "interrupted: again" not in again.stderr
+    assert records(folder) == expected
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])

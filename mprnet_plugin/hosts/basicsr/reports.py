@@ -60,6 +60,8 @@ class Reports:
                 tb_logger.add_scalar(f"metrics/{dataset}/{metric}", value, step)
         get_root_logger().info("\n".join(lines))
         lower = sorted(scoring.lower_is_better)
+        # A run that is resumed at its last iteration validates that once more.
+        self._records = [one for one in self._records if (one["iter"], one["dataset"]) != (step, dataset)]
         self._records.append({"iter": step, "dataset": dataset, "scores": dict(means), "lower_is_better": lower})
         self._write_records()
 
