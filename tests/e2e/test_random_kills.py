@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import os
-import random
 import re
 import signal
 import time
@@ -15,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 
 from tests.e2e.test_interruptions import TRAIN, Running, experiment, ranks_of, records, start
@@ -73,7 +73,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], U
     return run_through
 
 
-def end_at_random(running: Running, processes: int, number: signal.Signals, draw: random.Random) -> int | None:
+def end_at_random(running: Running, processes: int, number: signal.Signals, draw: np.random.Generator) -> int | None:
     """Send a signal some time after the first iteration, or in one of ten times while it starts; return the status."""
     wait = draw.uniform(0.2, 6) if draw.random() < 0.1 else draw.uniform(0, 2.5)
     if wait < 2.5:
@@ -111,7 +111,7 @@ def test_random_ends_change_nothing(
     tmp_path: Path, uninterrupted: Callable[[int], Uninterrupted], processes: int, number: signal.Signals
 ) -> None:
     straight = uninterrupted(processes)
-    draw = random.Random(f"{processes} {number}")
+    draw = np.random.default_rng([processes, number])
     folder = make_folder(tmp_path)
     write_options(folder, long_options())
     texts: list[str] = []
