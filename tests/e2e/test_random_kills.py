@@ -27,8 +27,8 @@ KILLS = int(os.environ.get("MPRNET_KILLS", "1"))
 TWO = ("torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", *TRAIN, "--launcher", "pytorch")
 COMMANDS = {1: TRAIN, 2: TWO}
 WAYS = [(1, signal.SIGKILL), (1, signal.SIGTERM), (2, signal.SIGTERM), (2, signal.SIGKILL)][0 if KILLS > 1 else -1 :]
-ITERATIONS = 20 + 40 * KILLS
-"""Enough that the last kill does not come after the end: some thirty iterations lie between two of them."""
+ITERATIONS = 20 + 25 * KILLS - KILLS % 2 * 5
+"""Enough that the last kill does not come after the end: some ten iterations lie between two of them."""
 
 
 class Uninterrupted(NamedTuple):
@@ -66,7 +66,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], U
     def run_through(processes: int) -> Uninterrupted:
         folder = make_folder(tmp_path_factory.mktemp("straight"))
         write_options(folder, long_options())
-        status, text = start(folder, *COMMANDS[processes]).finish()
+        status, text = start(folder, *COMMANDS[processes]).finish(1800)
         assert status == 0, text
         return Uninterrupted(folder, losses(text))
 
@@ -75,8 +75,8 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], U
 
 def end_at_random(running: Running, processes: int, number: signal.Signals, draw: np.random.Generator) -> int | None:
     """Send a signal some time after the first iteration, or in one of ten times while it starts; return the status."""
-    wait = draw.uniform(0.2, 6) if draw.random() < 0.1 else draw.uniform(0, 2.5)
-    if wait < 2.5:
+    wait = draw.uniform(1.5, 6) if draw.random() < 0.1 else draw.uniform(0, 1.5)
+    if wait < 1.5:
         while running.process.poll() is None and not re.search(r"iter: +\d", running.log.read_text()):
             time.sleep(0.01)
     end = time.monotonic() + wait
@@ -121,7 +121,7 @@ def test_random_ends_change_nothing(
         statuses.append(end_at_random(running, processes, number, draw))
         texts.append(running.log.read_text())
     assert 0 not in statuses, "the run was over before its last kill"
-    status, text = start(folder, *COMMANDS[processes], "--auto_resume").finish()
+    status, text = start(folder, *COMMANDS[processes], "--auto_resume").finish(1800)
     assert status == 0, text
     assert_as_uninterrupted(folder, [*texts, text], straight)
     if number == signal.SIGTERM and processes == 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from mprnet_plugin.files import whole_file
 
 __all__ = ["check_finite_weights", "save"]
 
+_LITTLE = 2**24
+"""Free bytes that are as good as none."""
+
 
 def save(content: object, path: Path) -> None:
     """``torch.save``, whole or not at all.
@@ -23,8 +27,11 @@ def save(content: object, path: Path) -> None:
     with whole_file(path) as part:
         try:
             torch.save(content, part)
-        except RuntimeError as error:  # torch's writer does not pass the system's error on
-            raise OSError(str(error).partition("\n")[0]) from error
+        except RuntimeError as error:
+            # torch's writer keeps the system's error to itself; a full disk can be seen all the same.
+            free = shutil.disk_usage(part.parent).free
+            reason = f"{free:,d} bytes are free" if free < _LITTLE else str(error).partition("\n")[0]
+            raise OSError(reason) from error
 
 
 def check_finite_weights(content: Mapping[str, Mapping[str, Tensor]], iteration: int) -> None:

@@ -167,18 +167,39 @@ def resumable_sampling() -> None:
 
 
 def remember_tb_logger() -> None:
-    """The runner hands its TensorBoard writer to validations only (all versions); ours after resuming needs it too."""
+    """The runner hands its TensorBoard writer to validations only (all versions); ours after resuming needs it too.
+
+    And what it hands out ends the training where the disk is full.
+    """
     from mprnet_plugin.hosts.basicsr.current_run import RUN
+    from mprnet_plugin.hosts.basicsr.log_writers import guarded_tensorboard
 
     runner = sys.modules["basicsr.train"]
     original = runner.init_tb_loggers
 
     @functools.wraps(original)
     def init_tb_loggers(opt: dict[str, Any]) -> Any:
-        RUN.tb_logger = original(opt)
+        RUN.tb_logger = guarded_tensorboard(functools.partial(original, opt))
         return RUN.tb_logger
 
     _replace("init_tb_loggers", runner, init_tb_loggers)
+
+
+def log_files_that_fail() -> None:
+    """On a full disk each line of the log file is a traceback on the terminal (all versions)."""
+    from basicsr.utils import logger
+
+    from mprnet_plugin.hosts.basicsr.log_writers import guard_log_files
+
+    original = logger.get_root_logger
+
+    @functools.wraps(original)
+    def get_root_logger(*args: Any, **kwargs: Any) -> Any:
+        log = original(*args, **kwargs)
+        guard_log_files(log)
+        return log
+
+    _replace("get_root_logger", logger, get_root_logger)
 
 
 def distinct_archives() -> None:
@@ -262,6 +283,7 @@ MENDS: tuple[Callable[[], None], ...] = (
     resume_anywhere,
     launch_anywhere,
     distribute_on_cpu,
+    log_files_that_fail,
     distinct_archives,
     time_that_is_left,
     quiet_registry,

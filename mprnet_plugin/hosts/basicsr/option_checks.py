@@ -6,6 +6,7 @@ chooses by name, a network, a loss, an optimiser, is checked against the signatu
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -20,11 +21,11 @@ from mprnet_plugin.archs.mprnet_arch import SIZE_MULTIPLE, MPRNet
 from mprnet_plugin.errors import InputError, nearest
 from mprnet_plugin.hosts.basicsr.metrics import scoring_of
 from mprnet_plugin.hosts.basicsr.parts import check_schedule, optimizers, schedulers
-from mprnet_plugin.hosts.basicsr.run_options import MODEL_TYPE, RunOptions, dataset_options
+from mprnet_plugin.hosts.basicsr.run_options import MODEL_TYPE, LoggerOptions, RunOptions, dataset_options
 from mprnet_plugin.training.options import TrainOptions, ValOptions
 from mprnet_plugin.typed_options import Component, shorten
 
-__all__ = ["absent_sets", "check_model_type", "check_options"]
+__all__ = ["absent_sets", "check_model_type", "check_options", "check_wandb"]
 
 ROOTS = ("dataroot_lq", "dataroot_gt")
 
@@ -89,6 +90,7 @@ def check_options(opt: Mapping[str, Any], source: str, is_train: bool) -> None:
 def _check(opt: Mapping[str, Any], is_train: bool) -> None:
     options = RunOptions.read(opt)
     _check_gpus(options.num_gpu)
+    check_wandb(options.logger)
     if is_train:
         _needs(options, ["train", "logger"])
         if options.val is not None and options.val.val_freq is None:
@@ -115,6 +117,20 @@ def _check_gpus(wanted: str | int) -> None:
     available = torch.cuda.device_count()
     if isinstance(wanted, int) and wanted > available:
         raise InputError(f"num_gpu: {wanted}, but {available} GPUs are here: use num_gpu: auto")
+
+
+def check_wandb(logger: LoggerOptions | None) -> None:
+    """Check that Weights and Biases can be logged to, where that is asked for.
+
+    Raises:
+        InputError: It is not installed, or TensorBoard is off, whose log it sends.
+    """
+    if logger is None or logger.wandb is None or logger.wandb.project is None:
+        return
+    if importlib.util.find_spec("wandb") is None:
+        raise InputError("logger:wandb: is not installed: pip install wandb, or leave it out")
+    if not logger.use_tb_logger:
+        raise InputError("logger:wandb: sends what TensorBoard gets: write logger:use_tb_logger: true")
 
 
 def absent_sets(datasets: Mapping[str, Mapping[str, Any]]) -> list[str]:
