@@ -21,7 +21,7 @@ from mprnet_plugin.archs.mprnet_arch import MPRNet
 from mprnet_plugin.errors import InputError, nearest
 from mprnet_plugin.weights.reading import read_checkpoint
 
-__all__ = ["infer_config", "load_into", "load_network", "load_state_dict", "tie_prelu"]
+__all__ = ["check_weights", "infer_config", "load_into", "load_network", "load_state_dict", "tie_prelu"]
 
 WEIGHT_KEYS = ("params_ema", "params", "state_dict", "generator")
 """Where weights lie inside a checkpoint, best first: host, host, authors, PaddleGAN's trainer."""
@@ -214,13 +214,22 @@ def load_into(net: nn.Module, state_dict: Mapping[str, Tensor], source: str | Pa
         InputError: Names or shapes differ: both networks are named where the widths tell them apart, else the differing
             names are listed; or a weight is not finite.
     """
+    check_weights(net, state_dict, source)
+    net.load_state_dict(dict(state_dict), strict=True)
+
+
+def check_weights(net: nn.Module, state_dict: Mapping[str, Tensor], source: str | PathLike[str]) -> None:
+    """Check that weights are those of a network, as :func:`load_into` does, and load nothing.
+
+    Raises:
+        InputError: See there.
+    """
     _check_match(net, state_dict, source)
     broken = next((key for key, value in state_dict.items() if not bool(torch.isfinite(value).all())), None)
     if broken is not None:
         raise InputError(
             f"{source}: {broken!r} has values that are not finite: that training diverged; take an earlier one"
         )
-    net.load_state_dict(dict(state_dict), strict=True)
 
 
 def _check_match(net: nn.Module, state_dict: Mapping[str, Tensor], source: str | PathLike[str]) -> None:
