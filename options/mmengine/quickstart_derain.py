@@ -2,7 +2,8 @@
 # bash scripts/quickstart.sh --task derain --host mmengine runs it.
 #
 #   python scripts/make_demo_data.py --tasks derain
-#   python -m lmdb_tools.rain13k --source datasets/Synthetic_Rain_Datasets --output datasets/Synthetic_Rain_Datasets_lmdb
+#   python -m lmdb_tools.rain13k --source datasets/Synthetic_Rain_Datasets \
+#       --output datasets/Synthetic_Rain_Datasets_lmdb
 #   python scripts/mmengine_train.py quickstart_derain.py
 _base_ = ["./_base_/runtime.py"]
 

@@ -92,7 +92,8 @@ class MultiTestLoop(BaseLoop):  # type: ignore[misc]
         self.runner.model.eval()
         metrics: dict[str, float] = {}
         rows: list[tables.Row] = []
-        for self.dataloader, evaluator in zip(self.dataloaders, self.evaluators, strict=True):
+        for dataloader, evaluator in zip(self.dataloaders, self.evaluators, strict=True):
+            self.dataloader = dataloader  # hooks look at it
             evaluator.dataset_meta = self.dataloader.dataset.metainfo
             for index, batch in enumerate(self.dataloader):
                 self.run_iter(index, batch, evaluator)

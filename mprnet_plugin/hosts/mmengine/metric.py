@@ -9,7 +9,7 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 
 from mprnet_plugin.errors import InputError
-from mprnet_plugin.metrics.protocols import find_protocol
+from mprnet_plugin.metrics.protocols import Scores, find_protocol
 from mprnet_plugin.training import tables
 from mprnet_plugin.training import validation as val
 
@@ -68,7 +68,12 @@ class RestorationMetric(BaseMetric):  # type: ignore[misc]
             restored, target = (np.ascontiguousarray(picture[..., ::-1]) for picture in pictures)
             self.results.append(val.Scored(sample["key"], self.protocol.score(restored, target)))
 
-    def compute_metrics(self, results: list[val.Scored]) -> dict[str, float]:
-        """Return each metric's mean over all pictures, in the dataset's order."""
-        self.rows = [tables.Row(self._set, self.protocol.name, one.name, one.scores) for one in results]
-        return val.means(dict(enumerate(results)))
+    def compute_metrics(self, results: list[tuple[str, Scores]]) -> dict[str, float]:
+        """Return each metric's mean over all pictures, in the dataset's order.
+
+        Args:
+            results: Of every picture; the host makes plain tuples of what :meth:`process` kept.
+        """
+        scored = [val.Scored(*one) for one in results]
+        self.rows = [tables.Row(self._set, self.protocol.name, one.name, one.scores) for one in scored]
+        return val.means(dict(enumerate(scored)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from mmengine.runner import CheckpointLoader
 
 from mprnet_plugin.archs.local_pooling import MPRNetLocal
@@ -44,4 +46,6 @@ def register_all() -> None:
     for target, parts in PARTS:
         for part in parts:
             target.register_module(module=part, force=True)
+    # Where the host looks for a scope's registries; it warns at each start if there is nothing of the name.
+    sys.modules[f"{registry.SCOPE}.registry"] = registry
     CheckpointLoader.register_scheme(prefixes=PREFIX, loader=load_checkpoint, force=True)
