@@ -62,7 +62,11 @@ def config(task: str) -> dict[str, Any]:
     edge = {"edge_loss": {"type": "EdgeLoss", "loss_weight": 0.05}} if task == "deblur" else {}
     dataset = {"type": "PairedRestorationDataset"}
     tested: dict[str, Any] = {**dataset, **ROOTS["test"], "name": SET, "dtype": "uint8"}
-    loader: dict[str, Any] = {"batch_size": 1, "num_workers": 0, "sampler": {"type": "DefaultSampler", "shuffle": False}}
+    loader: dict[str, Any] = {
+        "batch_size": 1,
+        "num_workers": 0,
+        "sampler": {"type": "DefaultSampler", "shuffle": False},
+    }
     metric = {"type": "RestorationMetric", "protocol": PROTOCOL[task]}
     return {
         "custom_imports": {"imports": ["mprnet_plugin.hosts.mmengine"], "allow_failed_imports": False},
