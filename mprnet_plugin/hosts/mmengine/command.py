@@ -78,7 +78,7 @@ def read_config(args: argparse.Namespace) -> Config:
     if not any(hook.get("type") == "RestorationHook" for hook in hooks):
         hooks.append({"type": "RestorationHook"})
     config.custom_hooks = hooks
-    config.setdefault("model_wrapper_cfg", {"type": "DistributedRestorer", "broadcast_buffers": False})
+    config.setdefault("model_wrapper_cfg", {"type": f"{SCOPE}.DistributedRestorer", "broadcast_buffers": False})
     return config
 
 

@@ -151,7 +151,7 @@ class PicturesHook(Hook):  # type: ignore[misc]
         for name, images in self._shown.items():
             if images and runner.rank == 0:
                 picture = np.ascontiguousarray(grids.draw_grid(images)[..., ::-1])
-                runner.visualizer.add_image(f"{phase}/{name}", picture, step=step)
+                runner.visualizer.add_image(f"{phase}_{name}", picture, step=step)
         self._shown = {}
 
 

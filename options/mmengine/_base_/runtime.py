@@ -22,7 +22,7 @@ visualizer = dict(
 )
 
 env_cfg = dict(cudnn_benchmark=True, mp_cfg=dict(mp_start_method="fork"), dist_cfg=dict(backend="nccl"))
-model_wrapper_cfg = dict(type="DistributedRestorer", broadcast_buffers=False)
+model_wrapper_cfg = dict(type="mprnet.DistributedRestorer", broadcast_buffers=False)
 randomness = dict(seed=1234)
 
 val_cfg = dict(type="ValLoop")
