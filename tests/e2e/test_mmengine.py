@@ -167,7 +167,8 @@ def test_two_processes_on_cpus_and_weights_of_the_other_host(trained: tuple[Path
     apart = sum(float((one[key] - two[key]).square().sum()) for key in start) ** 0.5
     assert apart < 0.05 * learnt  # rounding, which Adam makes larger; another batch would give more than half
     values = [
-        [row for row in scalars(folder / "work_dirs" / name) if f"{two_hosts.SET}/psnr" in row][-1] for name in ("one", "two")
+        [row for row in scalars(folder / "work_dirs" / name) if f"{two_hosts.SET}/psnr" in row][-1]
+        for name in ("one", "two")
     ]
     assert values[0][f"{two_hosts.SET}/psnr"] == pytest.approx(values[1][f"{two_hosts.SET}/psnr"], abs=0.01)
 

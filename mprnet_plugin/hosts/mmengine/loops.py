@@ -82,7 +82,8 @@ class MultiTestLoop(BaseLoop):  # type: ignore[misc]
             raise InputError("none of the test sets is on the disk: get one, or set another dataroot_lq")
         super().__init__(runner, there[0][0])
         others = [runner.build_dataloader(one, seed=runner.seed) for one, _ in there[1:]]
-        self.dataloaders = [self.dataloader, *others]
+        first: Any = self.dataloader  # type: ignore[has-type]
+        self.dataloaders = [first, *others]
         self.evaluators = [runner.build_evaluator(one) for _, one in there]
 
     def run(self) -> dict[str, float]:

@@ -61,7 +61,8 @@ class MPRNetRestorer(BaseModel):  # type: ignore[misc]
         self.generator: nn.Module = MODELS.build(generator)
         sections = {"loss_pix": pixel_loss, "loss_edge": edge_loss}
         losses = {label: MODELS.build(section) for label, section in sections.items() if section}
-        self.step = TrainingStep(options, losses, 0, *get_dist_info(), remedy=REMEDY)
+        rank, world_size = get_dist_info()
+        self.step = TrainingStep(options, losses, 0, rank, world_size, REMEDY)
         self.register_state_dict_post_hook(_drop_prefix)
         self.register_load_state_dict_pre_hook(_add_prefix)
 
