@@ -104,7 +104,7 @@ setup(
     package_data={
         # "..": beside the package, thus straight in site-packages.
         "mprnet_plugin": ["py.typed", "weights/demo/*.safetensors", *(f"../{name}" for name in AUTOLOAD)],
-        "mprnet_plugin.recipes": ["*.yml", "*.json"],
+        "mprnet_plugin.recipes": ["*.yml", "*.json", "mmengine/*.py", "mmengine/_base_/*.py"],
         "lmdb_tools": ["py.typed"],
     },
     include_package_data=False,

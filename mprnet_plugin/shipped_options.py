@@ -20,19 +20,24 @@ _PACKAGE = Path(__file__).parent
 _FOLDERS = (_PACKAGE / "recipes", _PACKAGE.parent / "options")
 
 SCHEMA = "mprnet.schema.json"
+CONFIGS = "mmengine"
+"""Folder of the configs for mmengine's runner."""
+_BASE = '"./_base_/'
 _LONGEST = 100
 
 DESCRIPTION = """\
 List the options files that come with mprnet-plugin, or copy one to the working folder to edit it.
 
 A file that is used as it is needs no copy: from any folder,
-python -m basicsr.train -opt train_MPRNet_Deblur.yml works."""
+python -m basicsr.train -opt train_MPRNet_Deblur.yml works, and so does
+python -m mprnet_plugin.hosts.mmengine.train mprnet_deblur_gopro.py."""
 
 
 def shipped() -> dict[str, Path]:
     """Return the options files that come with the package, by name."""
     folder = next((folder for folder in _FOLDERS if folder.is_dir()), None)
-    return {path.name: path for path in sorted(folder.glob("*.yml"))} if folder else {}
+    paths = [*sorted(folder.glob("*.yml")), *sorted(folder.glob(f"{CONFIGS}/*.py"))] if folder else []
+    return {path.name: path for path in paths}
 
 
 def find_options(name: str) -> Path:
@@ -47,7 +52,7 @@ def find_options(name: str) -> Path:
     if path.exists() or path.name != name:
         return path
     known = shipped()
-    chosen = known.get(name) or known.get(f"{name}.yml")
+    chosen = known.get(name) or known.get(f"{name}.yml") or known.get(f"{name}.py")
     if chosen is None:
         raise InputError(
             f"options file {name}: No such file here, and none of that name comes with mprnet-plugin; "
@@ -79,22 +84,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     if target.exists():
         raise InputError(f"{target} exists and is left alone; give another --output")
     with whole_file(target) as part:
-        # Editors look for the schema beside the file.
+        # Editors look for the schema, and mmengine for the base, beside the file.
         text = source.read_text(encoding="utf-8").replace(f"={SCHEMA}\n", f"={source.parent / SCHEMA}\n", 1)
-        part.write_text(text, encoding="utf-8")
-    sys.stdout.write(f"{target}: edit it, then python -m basicsr.{_runner(source)} -opt {target}\n")
+        part.write_text(text.replace(_BASE, f'"{source.parent.as_posix()}/_base_/', 1), encoding="utf-8")
+    sys.stdout.write(f"{target}: edit it, then {_command(source, target)}\n")
     return 0
 
 
 def _summary(path: Path) -> str:
     """Return the first sentence of a file's comment, cut to a line."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    words = " ".join(line.removeprefix("# ") for line in lines[1:4] if line.startswith("# "))
+    lines = path.read_text(encoding="utf-8").splitlines()[:4]
+    words = " ".join(line.removeprefix("# ") for line in lines if line.startswith("# ") and SCHEMA not in line)
     return textwrap.shorten(re.split(r"[.:;] ", words)[0], _LONGEST, placeholder="...")
 
 
-def _runner(path: Path) -> str:
-    return "test" if path.stem.startswith("test") or path.stem.endswith("_test") else "train"
+def _command(source: Path, target: Path) -> str:
+    if source.parent.name == CONFIGS:
+        return f"python -m mprnet_plugin.hosts.mmengine.train {target}"
+    testing = source.stem.startswith("test") or source.stem.endswith("_test")
+    return f"python -m basicsr.{'test' if testing else 'train'} -opt {target}"
 
 
 def cli() -> None:

@@ -44,17 +44,19 @@ def read_triples(data: Path, results: Path) -> list[Triple]:
 
     Args:
         data: Folder with ``input`` and ``target``.
-        results: The run's folder; the host writes ``visualization/<set>/<picture>_<run>.png`` into it.
+        results: The run's folder; BasicSR writes ``visualization/<set>/<picture>_<run>.png`` into it, our command for
+            mmengine ``<set>/<picture>.png``.
 
     Raises:
         InputError: A picture is missing or damaged, or the set is empty.
     """
     triples = []
     for path in sorted((data / "input").glob("*.png")):
-        found = list((results / "visualization").glob(f"*/{path.stem}_{results.name}.png"))
+        patterns = (f"visualization/*/{path.stem}_{results.name}.png", f"*/{path.stem}.png")
+        found = [one for pattern in patterns for one in results.glob(pattern)]
         if len(found) != 1:
             raise InputError(
-                f"{len(found)} results for {path.stem!r} below {str(results)!r}, expected 1; run basicsr.test again"
+                f"{len(found)} results for {path.stem!r} below {str(results)!r}, expected 1; run the test again"
             )
         target = read_image(data / "target" / path.name)
         triples.append(Triple(path.stem, read_image(path), read_image(found[0]), target))

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 
 from mprnet_plugin.typed_options import Component, Number, Options, shorten
 
-__all__ = ["LocalPoolingOptions", "MixupOptions", "TrainOptions", "TrainPrecision", "ValOptions"]
+__all__ = ["LocalPoolingOptions", "MixupOptions", "StepOptions", "TrainOptions", "TrainPrecision", "ValOptions"]
 
 TrainPrecision = Literal["fp32", "bf16"]
 Positive = Annotated[int, Field(ge=1, le=10**12)]
@@ -45,7 +45,23 @@ class LocalPoolingOptions(Options):
     )
 
 
-class TrainOptions(Options):
+class StepOptions(Options):
+    """How one optimiser step is taken, whichever host trains."""
+
+    clamp_output: bool = Field(False, description="losses see outputs clamped to [0, 1], as published for denoising")
+    mixup: MixupOptions | None = Field(None, description="blend samples of a batch")
+    micro_batch_size: Positive | None = Field(
+        None, description="samples per forward pass; gradients accumulate to the whole batch, memory follows this"
+    )
+    precision: TrainPrecision = Field(
+        "fp32", description="of the forward and backward pass; bf16 halves its memory, fp32 is exact (TF32 is off)"
+    )
+    max_skipped_steps: NotNegative = Field(
+        10, description="steps in a row that may be skipped because their loss or gradients are not finite"
+    )
+
+
+class TrainOptions(StepOptions):
     """How the network is trained."""
 
     hints = MappingProxyType(
@@ -57,19 +73,8 @@ class TrainOptions(Options):
     scheduler: Component = Field(description="a learning rate schedule with its arguments")
     pixel_opt: Component = Field(description="the loss of every stage's image, with its arguments")
     edge_opt: Component | None = Field(None, description="a second loss of every stage's image")
-    clamp_output: bool = Field(False, description="losses see outputs clamped to [0, 1], as published for denoising")
-    mixup: MixupOptions | None = Field(None, description="blend samples of a batch")
-    micro_batch_size: Positive | None = Field(
-        None, description="samples per forward pass; gradients accumulate to the whole batch, memory follows this"
-    )
-    precision: TrainPrecision = Field(
-        "fp32", description="of the forward and backward pass; bf16 halves its memory, fp32 is exact (TF32 is off)"
-    )
     ema_decay: Annotated[Number, Field(ge=0, lt=1)] = Field(
         0.0, description="decay of the moving average of the weights, which is then what is validated; 0: none"
-    )
-    max_skipped_steps: NotNegative = Field(
-        10, description="steps in a row that may be skipped because their loss or gradients are not finite"
     )
     warmup_iter: Annotated[int, Field(ge=-1)] = Field(
         -1, description="iterations of the host's linear warm-up; -1: none"

@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 from mprnet_plugin.archs.any_size import stage_images
 from mprnet_plugin.errors import InputError
 from mprnet_plugin.training.mixup import mixup
-from mprnet_plugin.training.options import TrainOptions
+from mprnet_plugin.training.options import StepOptions
 from mprnet_plugin.training.processes import any_process, joined_batch
 
 __all__ = ["TrainingStep", "part_factor"]
@@ -31,12 +31,13 @@ class TrainingStep:
     """Compute a batch's gradients as the recipes do, and step.
 
     Args:
-        options: ``mixup``, ``micro_batch_size``, ``precision`` and ``clamp_output`` are what is read of them.
+        options: What is done with a batch.
         losses: Label, such as ``l_pix``, to a module that maps (restored, sharp) to a number; each is applied to every
             stage's image, and the sum is minimised.
         seed: Of mixup.
         rank: This process.
         world_size: Number of processes, whose gradients DistributedDataParallel averages.
+        remedy: What to do where training diverged, in the host's words.
 
     Attributes:
         stepped: Whether the last call changed the weights.
@@ -46,13 +47,15 @@ class TrainingStep:
 
     def __init__(
         self,
-        options: TrainOptions,
+        options: StepOptions,
         losses: Mapping[str, nn.Module],
         seed: int = 0,
         rank: int = 0,
         world_size: int = 1,
+        remedy: str = "lower train:optim_g:lr and start from an earlier checkpoint with path:pretrain_network_g",
     ) -> None:
         self.options = options
+        self.remedy = remedy
         self.losses = dict(losses)
         self.seed, self.rank, self.world_size = seed, rank, world_size
         self.stepped = True
@@ -87,8 +90,7 @@ class TrainingStep:
         if self.skipped_in_a_row > self.options.max_skipped_steps:
             raise InputError(
                 f"{self.skipped_in_a_row} steps in a row were not finite, the last at iteration {iteration}: training "
-                "diverged; lower train:optim_g:lr and start from an earlier checkpoint with path:pretrain_network_g "
-                "(resuming would bring the old rate back)"
+                f"diverged; {self.remedy} (resuming would bring the old rate back)"
             )
         return losses
 
@@ -147,6 +149,19 @@ class TrainingStep:
         with torch.autocast(lq.device.type, torch.bfloat16, enabled=self.options.precision == "bf16"):
             output = net(lq)
         stages = stage_images(output, gt, type(getattr(net, "module", net)).__name__)
+        losses = self.stage_losses(stages, gt, share)
+        total = torch.stack(list(losses.values())).sum()
+        total.backward()
+        return {"l_total": total.detach(), **{name: loss.detach() for name, loss in losses.items()}}
+
+    def stage_losses(self, stages: list[Tensor], gt: Tensor, share: float = 1.0) -> dict[str, Tensor]:
+        """Return every loss of every stage's image by label and stage; their sum is what is minimised.
+
+        Args:
+            stages: Images (N, C, H, W), the final one first.
+            gt: Sharp images of that shape.
+            share: These samples' share of the batch, in (0, 1].
+        """
         losses: dict[str, Tensor] = {}
         # The last stage comes first in the output and is called by the highest number.
         for number, image in zip(range(len(stages), 0, -1), stages, strict=True):
@@ -155,9 +170,7 @@ class TrainingStep:
                 restored = restored.clamp(0, 1)
             for label, loss in self.losses.items():
                 losses[f"{label}_stage{number}"] = loss(restored, gt) * part_factor(loss, share, self.world_size)
-        total = torch.stack(list(losses.values())).sum()
-        total.backward()
-        return {"l_total": total.detach(), **{name: loss.detach() for name, loss in losses.items()}}
+        return losses
 
 
 def part_factor(loss: nn.Module, share: float, world_size: int) -> float:

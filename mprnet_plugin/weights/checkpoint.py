@@ -1,7 +1,8 @@
 """Take weights of any origin out of their file, and tell from their shapes which network they belong to.
 
-Known are the authors' ``.pth`` (``{"epoch", "state_dict", "optimizer"}``, names perhaps behind ``module.``), the host's
-(``{"params", "params_ema"}``), safetensors and PaddleGAN's ``.pdparams``; the content decides, not the suffix.
+Known are the authors' ``.pth`` (``{"epoch", "state_dict", "optimizer"}``, names perhaps behind ``module.``), BasicSR's
+(``{"params", "params_ema"}``), mmengine's (``{"meta", "state_dict"}``, names perhaps behind ``generator.`` or another
+common prefix), safetensors and PaddleGAN's ``.pdparams``; the content decides, not the suffix.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from mprnet_plugin.archs.mprnet_arch import MPRNet
 from mprnet_plugin.errors import InputError, nearest
 from mprnet_plugin.weights.reading import read_checkpoint
 
-__all__ = ["infer_config", "load_into", "load_network", "load_state_dict", "tie_prelu"]
+__all__ = ["check_weights", "infer_config", "load_into", "load_network", "load_state_dict", "tie_prelu"]
 
 WEIGHT_KEYS = ("params_ema", "params", "state_dict", "generator")
 """Where weights lie inside a checkpoint, best first: host, host, authors, PaddleGAN's trainer."""
@@ -32,6 +33,7 @@ _MOST_ENTRIES = 20_000
 """Twice as many as the deepest network that a configuration allows."""
 _MOST_PAIRS = 32
 _LONGEST_NAME = 100
+_FIRST = "shallow_feat1.0.weight"
 _CAB_MARK = ".CA.conv_du.0.weight"
 
 
@@ -56,6 +58,7 @@ def load_state_dict(path: str | PathLike[str], param_key: str | None = None) -> 
     if len(weights) > _MOST_ENTRIES:
         raise InputError(f"{file}: has {len(weights)} entries, no MPRNet has over {_MOST_ENTRIES}; give one's weights")
     result = {_bare_name(key): _floating(value, _bare_name(key), file) for key, value in weights.items()}
+    result = _without_wrapper(result)
     # Strides of 0 and a tensor under many names let a small file declare what would take all memory to copy. PReLU's
     # single number may have many names.
     declared = sum(value.numel() * value.element_size() for value in result.values() if value.numel() > 1)
@@ -68,6 +71,15 @@ def _bare_name(key: object) -> str:
     name = str(key) if isinstance(key, (str, int)) else type(key).__name__
     match = _PREFIXES.match(name)
     return name[match.end() if match else 0 :]
+
+
+def _without_wrapper(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Take off what all names have in common before an MPRNet's, as in models that hold one as ``generator``."""
+    first = next((key for key in weights if key.endswith(f".{_FIRST}")), "")
+    prefix = first.removesuffix(_FIRST)
+    if not prefix or not all(key.startswith(prefix) for key in weights):
+        return weights
+    return {key.removeprefix(prefix): value for key, value in weights.items()}
 
 
 def _floating(value: object, name: str, file: Path) -> Tensor:
@@ -161,7 +173,7 @@ def infer_config(state_dict: Mapping[str, Tensor]) -> MPRNetConfig:
     Raises:
         InputError: These are not the weights of an MPRNet; the message names what is missing.
     """
-    needed = ("shallow_feat1.0.weight", "stage1_encoder.down12.down.1.weight", "tail.weight")
+    needed = (_FIRST, "stage1_encoder.down12.down.1.weight", "tail.weight")
     missing = [key for key in needed if key not in state_dict or state_dict[key].dim() != 4]
     blocks = [key for key in state_dict if re.fullmatch(rf"stage3_orsnet\.orb1\.body\.\d+{re.escape(_CAB_MARK)}", key)]
     if missing or not blocks:
@@ -214,13 +226,22 @@ def load_into(net: nn.Module, state_dict: Mapping[str, Tensor], source: str | Pa
         InputError: Names or shapes differ: both networks are named where the widths tell them apart, else the differing
             names are listed; or a weight is not finite.
     """
+    check_weights(net, state_dict, source)
+    net.load_state_dict(dict(state_dict), strict=True)
+
+
+def check_weights(net: nn.Module, state_dict: Mapping[str, Tensor], source: str | PathLike[str]) -> None:
+    """Check that weights are those of a network, as :func:`load_into` does, and load nothing.
+
+    Raises:
+        InputError: See there.
+    """
     _check_match(net, state_dict, source)
     broken = next((key for key, value in state_dict.items() if not bool(torch.isfinite(value).all())), None)
     if broken is not None:
         raise InputError(
             f"{source}: {broken!r} has values that are not finite: that training diverged; take an earlier one"
         )
-    net.load_state_dict(dict(state_dict), strict=True)
 
 
 def _check_match(net: nn.Module, state_dict: Mapping[str, Tensor], source: str | PathLike[str]) -> None:

@@ -26,6 +26,13 @@ __all__ = ["read_checkpoint"]
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C.to_bytes(10, "little")
 _LONGEST_SAFETENSORS_HEADER = 16 << 20
 _MOST_RECORDS = 100_000
+_DATA_OF_RUNNERS = (
+    ("mmengine.logging.history_buffer", "HistoryBuffer"),
+    *((module, "getattr") for module in ("builtins", "__builtin__")),
+    *((f"numpy.{core}.multiarray", name) for core in ("core", "_core") for name in ("scalar", "_reconstruct")),
+    *(("numpy", name) for name in ("dtype", "ndarray")),
+)
+"""What mmengine's runner puts beside the weights: names, each read as an object that does nothing."""
 _ITEM_SIZES = {
     **{"ComplexDouble": 16, "ComplexFloat": 8, "Double": 8, "Float": 4, "Half": 2, "BFloat16": 2},
     **{"Long": 8, "Int": 4, "Short": 2, "Char": 1, "Byte": 1, "Bool": 1},
@@ -80,7 +87,8 @@ def _read_torch(path: Path, head: bytes) -> Mapping[Any, Any]:
         with path.open("rb") as stream:
             _check_zip(stream, path) if zipped else _check_legacy(stream, path.stat().st_size)
         # Only zip files can be mapped; then an optimiser's state beside the weights is never read from the disk.
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+        with torch.serialization.safe_globals([(Inert, f"{module}.{name}") for module, name in _DATA_OF_RUNNERS]):
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except (RefusedError, pickle.UnpicklingError) as error:
         name = re.search(r"GLOBAL (\S+)", str(error))
         why = str(error) if isinstance(error, RefusedError) else f"it names {name[1] if name else 'something else'}"
@@ -193,6 +201,7 @@ _TORCH_NAMES: dict[tuple[str, str], Any] = {
     ("torch._utils", "_rebuild_parameter_with_state"): Inert,
     **{("torch._utils", f"_rebuild_tensor{version}"): _tensor for version in ("", "_v2", "_v3")},
     **{("torch", name): Inert for name, value in vars(torch).items() if isinstance(value, torch.dtype)},
+    **dict.fromkeys(_DATA_OF_RUNNERS, Inert),
     ("torch.storage", "UntypedStorage"): _StorageKind(1),
     **{("torch", f"{name}Storage"): _StorageKind(size) for name, size in _ITEM_SIZES.items()},
 }

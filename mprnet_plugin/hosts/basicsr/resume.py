@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import pickle
-import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,10 +11,11 @@ import torch
 
 from mprnet_plugin.errors import InputError
 from mprnet_plugin.hosts.basicsr.run_options import MODEL_TYPE
+from mprnet_plugin.training.checkpoints import NotWholeError, check_whole
 from mprnet_plugin.training.processes import from_first_process
 from mprnet_plugin.weights.checkpoint import load_state_dict
 
-__all__ = ["check_whole", "load_resume_state"]
+__all__ = ["load_resume_state"]
 
 State = dict[str, Any]
 FOLDERS = ("experiments_root", "models", "training_states", "log", "visualization")
@@ -27,10 +27,6 @@ class Checkpoint(NamedTuple):
     path: Path
     state: State
     network: Path
-
-
-class NotWholeError(InputError):
-    """A file that is damaged or incomplete, so that an older one may stand in for it; not one that cannot be read."""
 
 
 def load_resume_state(opt: dict[str, Any]) -> State | None:
@@ -119,26 +115,6 @@ def _checkpoint(path: Path, models: Path) -> Checkpoint:
     except InputError as error:  # such as a damaged directory of the file's parts, which have checksums, as it has not
         raise NotWholeError(str(error)) from error
     return Checkpoint(path, state, network)
-
-
-def check_whole(path: Path, what: str) -> None:
-    """Check that a file of ``torch.save`` is there and that each of its parts has the checksum it was written with.
-
-    Raises:
-        NotWholeError: It is missing, cut short, or a byte has changed.
-        InputError: It cannot be read, as for want of permission.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-    except FileNotFoundError:
-        raise NotWholeError(f"{what} {path} does not exist") from None
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
-        raise NotWholeError(f"{what} {path} is not whole ({error})") from error
-    except OSError as error:
-        raise InputError(f"{what} {path} cannot be read: {error.strerror}; check the disk and its rights") from error
-    if damaged is not None:
-        raise NotWholeError(f"{what} {path} is damaged: the checksum of {damaged} differs")
 
 
 def _read(path: Path) -> State:
