@@ -14,10 +14,10 @@ from torch import Tensor
 
 __all__ = ["Band", "bands", "in_bands"]
 
-SMALLEST_BAND, LARGEST_BAND = 1 << 16, 1 << 17
-"""Pixels: smaller bands cost time for halos and calls, larger ones memory for nothing."""
-_ROWS = 4
-"""Winograd's tiles are of so many rows."""
+FEWEST_ROWS = 64
+"""Of a band: with fewer, the halos cost time."""
+FEWEST_PIXELS = 1 << 15
+"""Of a band: with fewer, the calls do. Larger ones than need be leave the processor's caches, and are no faster."""
 
 
 class Band(NamedTuple):
@@ -41,11 +41,9 @@ def bands(height: int, width: int, halo: int) -> list[Band]:
         >>> bands(128, 128, 2)
         [Band(start=0, stop=128, first=0, last=128)]
         >>> [tuple(band) for band in bands(512, 512, 2)][:2]
-        [(0, 128, 0, 130), (128, 256, 126, 258)]
+        [(0, 64, 0, 66), (64, 128, 62, 130)]
     """
-    pixels = min(max(height * width // 8, SMALLEST_BAND), LARGEST_BAND)
-    count = -(-height * width // pixels)
-    rows = -(-height // count // _ROWS) * _ROWS
+    rows = max(FEWEST_ROWS, FEWEST_PIXELS // width)
     starts = range(0, height, rows)
     ends = [min(start + rows, height) for start in starts]
     return [
@@ -53,13 +51,16 @@ def bands(height: int, width: int, halo: int) -> list[Band]:
     ]
 
 
-def in_bands(function: Callable[[Tensor], Tensor], x: Tensor, halo: int) -> Tensor:
+def in_bands(
+    function: Callable[[Tensor], Tensor], x: Tensor, halo: int, empty: Callable[..., Tensor] = torch.empty
+) -> Tensor:
     """Apply a convolution, or a chain of them, sample by sample and band by band.
 
     Args:
         function: Maps (1, C, h, w) to (1, C', h, w); a row depends on ``halo`` rows above and below it, zeros outside.
         x: (N, C, H, W).
         halo: What a row depends on.
+        empty: Makes the result of its shape and dtype.
 
     Returns:
         (N, C', H, W).
@@ -70,7 +71,7 @@ def in_bands(function: Callable[[Tensor], Tensor], x: Tensor, halo: int) -> Tens
         if result is None:
             if part.shape[0] == x.shape[0] and part.shape[2] == x.shape[2]:
                 return part
-            result = torch.empty(x.shape[0], part.shape[1], *x.shape[2:], dtype=part.dtype)
+            result = empty(x.shape[0], part.shape[1], *x.shape[2:], dtype=part.dtype)
         result[sample, :, band.start : band.stop] = part[0, :, band.start - band.first : band.stop - band.first]
         del part  # which is the workspace of the next one
     return x if result is None else result
@@ -80,4 +81,3 @@ def _parts(x: Tensor, halo: int) -> Iterator[tuple[int, Band]]:
     for sample in range(x.shape[0]):
         for band in bands(x.shape[2], x.shape[3], halo):
             yield sample, band
-

@@ -18,11 +18,12 @@ from mprnet_plugin.archs.mprnet_arch import MPRNet
 from mprnet_plugin.data.decoding import Pixels
 from mprnet_plugin.data.folders import walk
 from mprnet_plugin.errors import InputError, nearest
+from mprnet_plugin.inference.engines import Engine, Precision
 from mprnet_plugin.inference.inputs import COMPARISON, RESULT, find_pictures
 from mprnet_plugin.inference.outcomes import Outcome, ScoreChange
 from mprnet_plugin.inference.picture_files import PICTURE_FORMATS, Picture, read_picture
 from mprnet_plugin.inference.picture_writing import check_format_holds, write_picture
-from mprnet_plugin.inference.restorer import Precision, Restorer
+from mprnet_plugin.inference.restorer import Restorer
 from mprnet_plugin.inference.targets import read_target, rgb8, size_text
 from mprnet_plugin.metrics.protocols import find_protocol
 from mprnet_plugin.streams import printable
@@ -68,6 +69,8 @@ class MPRPredictor:
         output_format: Suffix such as ``.png`` for the results; by default that of the input.
         download: Download the published weights when they are not in the cache.
         param_key: Which entry of a host checkpoint to take.
+        engine: See :class:`~mprnet_plugin.inference.restorer.Restorer`, as for the next.
+        compile: See there.
 
     Raises:
         InputError: An unknown option, or weights that cannot be had, read, or are another task's.
@@ -92,6 +95,8 @@ class MPRPredictor:
         output_format: str | None = None,
         download: bool = False,
         param_key: str | None = None,
+        engine: Engine = "auto",
+        compile: bool = False,  # noqa: A002 - torch's name of it
     ) -> None:
         if output_format is not None and output_format not in PICTURE_FORMATS:
             raise InputError(f"output_format {output_format!r} is unknown; {nearest(output_format, PICTURE_FORMATS)}")
@@ -113,7 +118,9 @@ class MPRPredictor:
         self.output_path = Path(output_path)
         self.folder = self.output_path / (self.task or _NO_TASK_FOLDER)
         self.overwrite, self.compare, self.output_format = overwrite, compare, output_format
-        self.restorer = Restorer(net, device, precision, tile, tile_overlap, local_pooling, self_ensemble)
+        self.restorer = Restorer(
+            net, device, precision, tile, tile_overlap, local_pooling, self_ensemble, engine, compile
+        )
 
     def run(self, *paths: str | os.PathLike[str]) -> list[Outcome]:
         """Restore files, folders with their subfolders, or what glob patterns match.

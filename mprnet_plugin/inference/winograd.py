@@ -12,6 +12,7 @@ import functools
 import importlib
 import os
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -72,6 +73,10 @@ _PREPARED: WeakKeyDictionary[nn.Module, _Prepared] = WeakKeyDictionary()
 """By module: transformed weights, half a second's work, serve until the weights change or the network goes."""
 
 
+_ONE_AT_A_TIME = threading.RLock()
+"""A network's convolutions are replaced while it runs, and take every core."""
+
+
 def ncnn_is_there() -> bool:
     """Tell whether ncnn can be imported."""
     try:
@@ -110,43 +115,53 @@ def _plain(layer: nn.Module) -> bool:
 
 @contextlib.contextmanager
 def winograd(net: nn.Module) -> Iterator[None]:
-    """Run a network's convolutions by ncnn for a while.
+    """Run a network's convolutions by ncnn for a while; other threads wait.
 
     Weights that have changed since the last time are noticed, as between the validations of a training.
 
     Args:
         net: Any network; it is not changed when the context is left. Its weights must not change before.
     """
-    functions = {chain: _prepared(chain) for chain in convolutions(net)}
-    try:
-        with _replaced(functions, _suits_ncnn):
-            yield
-    finally:
-        for pool in _pools():
-            pool.clear()
+    with _ONE_AT_A_TIME:
+        functions = {chain: _prepared(chain) for chain in convolutions(net)}
+        try:
+            with _replaced(functions, _suits_ncnn, _pooled):
+                yield
+        finally:
+            _clear_pools(None)
 
 
 @contextlib.contextmanager
 def banded(net: nn.Module) -> Iterator[None]:
     """Run a network's convolutions by torch for a while, those of large maps in bands of rows, which bounds the memory."""
-    with _replaced({chain: chain.module.forward for chain in convolutions(net)}, _suits_bands):
-        yield
+    with _ONE_AT_A_TIME:
+        functions = {chain: chain.module.forward for chain in convolutions(net)}
+        with _replaced(functions, _suits_bands, torch.empty):
+            yield
 
 
 @contextlib.contextmanager
-def _replaced(functions: dict[Chain, Function], suits: Callable[[Tensor], bool]) -> Iterator[None]:
+def _replaced(
+    functions: dict[Chain, Function], suits: Callable[[Tensor], bool], empty: Callable[..., Tensor]
+) -> Iterator[None]:
+    before = [(chain.module, vars(chain.module).get("forward")) for chain in functions]
     for chain, function in functions.items():
-        forward = functools.partial(_run, chain.module.forward, function, suits, chain.halo)
+        plain = chain.module.forward
+
+        def forward(
+            x: Tensor, plain: Function = plain, function: Function = function, halo: int = chain.halo
+        ) -> Tensor:
+            return in_bands(function, x, halo, empty) if suits(x) else plain(x)
+
         chain.module.forward = forward  # type: ignore[method-assign] # found before the class's own
     try:
         yield
     finally:
-        for chain in functions:
-            del chain.module.forward
-
-
-def _run(plain: Function, function: Function, suits: Callable[[Tensor], bool], halo: int, x: Tensor) -> Tensor:
-    return in_bands(function, x, halo) if suits(x) else plain(x)
+        for module, forward in before:
+            if forward is None:
+                del module.forward
+            else:
+                module.forward = forward
 
 
 def _suits_bands(x: Tensor) -> bool:
@@ -174,6 +189,7 @@ def _extract(net: Any, x: Tensor) -> Tensor:  # noqa: ANN401 - ncnn has no types
     """Run one net on (1, C, H, W); the result lies in the pool's memory for as long as it lives."""
     ncnn = importlib.import_module("ncnn")
     net.opt.num_threads = torch.get_num_threads()
+    _clear_pools((x.shape[1], x.shape[3]))
     values = x[0].numpy()  # ncnn reads it in place and does not keep it alive
     with net.create_extractor() as extractor:
         extractor.input("x0", ncnn.Mat(values))
@@ -181,6 +197,13 @@ def _extract(net: Any, x: Tensor) -> Tensor:  # noqa: ANN401 - ncnn has no types
     if status != 0:
         raise MemoryError(f"ncnn could not run a convolution of {tuple(x.shape)} (status {status})")
     return torch.from_numpy(np.array(result, copy=False))[None]
+
+
+def _pooled(*shape: int, dtype: torch.dtype) -> Tensor:
+    """Return memory that is used again and again, as the system's pages are slow where they are fresh."""
+    ncnn = importlib.import_module("ncnn")
+    values = ncnn.Mat(int(np.prod(shape)), allocator=_pools()[0])
+    return torch.from_numpy(np.array(values, copy=False)).view(shape).view(dtype)
 
 
 def _load(chain: Chain) -> Any:  # noqa: ANN401 - ncnn has no types
@@ -197,7 +220,7 @@ def _load(chain: Chain) -> Any:  # noqa: ANN401 - ncnn has no types
         # Channels, kernel, padding, bias, number of weights; then a leaky ReLU, which a PReLU of one slope is.
         options = f"0={layer.out_channels} 1=3 4=1 5=0 6={layer.weight.numel()}"
         if chain.act is not None and number == 0:
-            options += f" 9=2 -23310=1,{float(chain.act.weight):.9g}"
+            options += f" 9=2 -23310=1,{chain.act.weight.item():.9g}"
         lines.append(f"Convolution c{number} 1 1 x{number} x{number + 1} {options}")
     text = "\n".join([str(_MAGIC), f"{len(lines)} {len(lines)}", *lines, ""])
     weights = b"".join(_FLOAT32 + layer.weight.detach().contiguous().numpy().tobytes() for layer in chain.layers)
@@ -210,6 +233,18 @@ def _load(chain: Chain) -> Any:  # noqa: ANN401 - ncnn has no types
     finally:
         Path(name).unlink()
     return net
+
+
+_pooled_for: tuple[int, int] | None = None
+"""Channels and columns of the maps whose memory the pools keep: other maps could not use it."""
+
+
+def _clear_pools(shape: tuple[int, int] | None) -> None:
+    global _pooled_for
+    if shape != _pooled_for:
+        for pool in _pools():
+            pool.clear()
+        _pooled_for = shape
 
 
 @functools.cache
