@@ -257,7 +257,6 @@ class MPRNet(nn.Module):
 
         # Stage 2: encoded as halves, decoded whole. What is done with goes at once: these are the largest maps.
         fused = self.concat12(torch.cat([self.shallow_feat2(halves), gated], 1))
-        del gated
         encoded = join_pyramid(self.stage2_encoder(fused, (encoded, decoded)), 2)
         del decoded, fused
         decoded = self.stage2_decoder(encoded)
@@ -266,8 +265,7 @@ class MPRNet(nn.Module):
         del encoded, decoded
 
         # Stage 3: whole, at full resolution.
-        fused = torch.cat([self.shallow_feat3(x), gated], 1)
+        fused = self.concat23(torch.cat([self.shallow_feat3(x), gated], 1))
         del gated
-        fused = self.concat23(fused)
         stage3 = self.tail(self.stage3_orsnet(fused, features)) + image
         return [stage3, stage2, join(stage1, 2)]

@@ -1,7 +1,7 @@
 """Convolutions of large maps in bands of rows: exact, in little memory beside the maps themselves.
 
-A convolution's workspace (blocked copies, Winograd's tiles) is several times its map. In bands it is that of a band. Each
-band is computed with a halo of rows from its neighbours, so no value differs but by rounding.
+A convolution's workspace (blocked copies, Winograd's tiles) is several times its map. In bands it is that of a band.
+Each band is computed with a halo of rows from its neighbours, so no value differs but by rounding.
 """
 
 from __future__ import annotations

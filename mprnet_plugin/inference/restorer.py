@@ -42,6 +42,7 @@ _PEAKS = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}
 AnyImage = TypeVar("AnyImage", NDArray[Any], Tensor)
 Read = Callable[[Span, Span], Tensor]
 Write = Callable[[Span, Tensor], None]
+Progress = Callable[[float], None]
 
 
 def choose_device(name: str | torch.device = "auto") -> torch.device:
@@ -104,7 +105,7 @@ class Restorer:
         local_pooling: bool = False,
         self_ensemble: bool = False,
         engine: Engine = "auto",
-        compile: bool = False,  # noqa: A002 - torch's name of it
+        compile: bool = False,
     ) -> None:
         if tile != "auto" and not isinstance(tile, int):
             raise InputError(f"tile {tile!r} must be auto or a number of pixels: try auto")
@@ -130,12 +131,13 @@ class Restorer:
                 f"network maps {self.channels} channels to {net.out_c}: only as many as it takes can be shown"
             )
 
-    def __call__(self, image: AnyImage) -> AnyImage:
+    def __call__(self, image: AnyImage, progress: Progress | None = None) -> AnyImage:
         """Restore one picture.
 
         Args:
             image: NumPy (H, W), (H, W, 1), (H, W, 3) or, with alpha last, (H, W, 2) or (H, W, 4); or torch (H, W),
                 (C, H, W) or (N, C, H, W) with the same C. uint8, uint16, or floating point in [0, 1]; RGB.
+            progress: Called with the share that is done after each window of a NumPy picture.
 
         Returns:
             The same kind, shape, dtype and device; values rounded and clamped to the range. Alpha is unchanged. Grey
@@ -169,7 +171,7 @@ class Restorer:
             part = values[0].permute(1, 2, 0).clamp_(0, 1).mul_(peak).numpy()
             result[rows.start : rows.stop, :, :colours] = np.rint(part) if peak > 1 else part
 
-        self._restore(planes.shape[0], planes.shape[1], colours, read, write)
+        self._restore(planes.shape[0], planes.shape[1], colours, read, write, progress or (lambda share: None))
         restored: AnyImage = result.reshape(image.shape)
         return restored
 
@@ -182,7 +184,7 @@ class Restorer:
         restored = torch.from_numpy(self(array.numpy()))
         return restored.permute(2, 0, 1).reshape(image.shape).to(image)
 
-    def _restore(self, height: int, width: int, colours: int, read: Read, write: Write) -> None:
+    def _restore(self, height: int, width: int, colours: int, read: Read, write: Write, progress: Progress) -> None:
         """Restore with windows that fit, smaller ones where memory runs out nevertheless."""
         if colours not in (1, self.channels):
             raise InputError(f"image has {colours} colour channels, the network takes {self.channels}: convert it")
@@ -192,7 +194,7 @@ class Restorer:
         while True:
             try:
                 with running(self.net, self.choice):
-                    self._restore_windows((height, width), padded, tile, read, write)
+                    self._restore_windows((height, width), padded, tile, read, write, progress)
             except (MemoryError, RuntimeError) as error:
                 if not _is_out_of_memory(error):
                     raise
@@ -226,7 +228,7 @@ class Restorer:
             self._said = text
 
     def _restore_windows(
-        self, size: tuple[int, int], padded: tuple[int, int], tile: int, read: Read, write: Write
+        self, size: tuple[int, int], padded: tuple[int, int], tile: int, read: Read, write: Write, progress: Progress
     ) -> None:
         """Restore window by window; no more than a band of windows is held beside the picture."""
         height, width = size
@@ -237,13 +239,14 @@ class Restorer:
         for index, rows in enumerate(bands):
             inner = Span(rows.start, min(rows.stop, height))
             fresh: Tensor | None = None
-            for column, weights in zip(columns, across, strict=True):
+            for number, (column, weights) in enumerate(zip(columns, across, strict=True), 1):
                 x = read(inner, Span(column.start, min(column.stop, width)))
                 y = self._apply(x)
                 if fresh is None:
                     fresh = y.new_zeros(1, y.shape[1], y.shape[2], width)
                 scale = down[index][: y.shape[2], None] * weights[None, : y.shape[3]]
                 fresh[..., column.start : column.start + y.shape[3]] += y * torch.from_numpy(scale)
+                progress((index * len(columns) + number) / (len(bands) * len(columns)))
             if fresh is None:
                 continue
             if band is not None:

@@ -1,8 +1,8 @@
 """3×3 convolutions of a network in evaluation by ncnn's Winograd kernels: as exact as torch's, in half of the time.
 
-Only the bias-free 3×3 convolutions change, alone or as the pair of a channel attention block; the rest stays torch. So any
-size, batch, window, self-ensemble and local pooling hold, and nothing is converted or kept in files. Where gradients,
-another dtype or device, or autocast ask for it, torch runs as ever.
+Only the bias-free 3×3 convolutions change, alone or as the pair of a channel attention block; the rest stays torch. So
+any size, batch, window, self-ensemble and local pooling hold, and nothing is converted or kept in files. Where
+gradients, another dtype or device, or autocast ask for it, torch runs as ever.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -87,20 +87,19 @@ def ncnn_is_there() -> bool:
 
 
 def convolutions(net: nn.Module) -> list[Chain]:
-    """List the convolutions that can be run in bands: 3×3, stride 1, padded by 1, without bias or groups, wide enough."""
-    chains, paired = [], set()
+    """List the convolutions that can be run in bands: 3×3, stride 1, padded by 1, no bias, no groups, wide enough."""
+    pairs = []
     for module in net.modules():
-        children = list(module.children()) if isinstance(module, nn.Sequential) else []
-        if [type(child) for child in children] == [nn.Conv2d, nn.PReLU, nn.Conv2d]:
+        children = tuple(module.children()) if isinstance(module, nn.Sequential) else ()
+        if len(children) == 3:
             first, act, last = children
-            if _plain(first) and _plain(last) and act.weight.numel() == 1:
-                paired |= {first, last}
-                chains.append(Chain(module, (first, last), act))
-    single = [Chain(layer, (layer,), None) for layer in net.modules() if layer not in paired and _plain(layer)]
-    return chains + single
+            if _plain(first) and isinstance(act, nn.PReLU) and act.num_parameters == 1 and _plain(last):
+                pairs.append(Chain(module, (first, last), act))
+    paired = {layer for pair in pairs for layer in pair.layers}
+    return pairs + [Chain(layer, (layer,), None) for layer in net.modules() if _plain(layer) and layer not in paired]
 
 
-def _plain(layer: nn.Module) -> bool:
+def _plain(layer: nn.Module) -> TypeGuard[nn.Conv2d]:
     return (
         type(layer) is nn.Conv2d
         and layer.bias is None
@@ -133,7 +132,7 @@ def winograd(net: nn.Module) -> Iterator[None]:
 
 @contextlib.contextmanager
 def banded(net: nn.Module) -> Iterator[None]:
-    """Run a network's convolutions by torch for a while, those of large maps in bands of rows, which bounds the memory."""
+    """Run a network's convolutions by torch for a while, large maps in bands of rows, which bounds the memory."""
     with _ONE_AT_A_TIME:
         functions = {chain: chain.module.forward for chain in convolutions(net)}
         with _replaced(functions, _suits_bands, torch.empty):
@@ -153,15 +152,15 @@ def _replaced(
         ) -> Tensor:
             return in_bands(function, x, halo, empty) if suits(x) else plain(x)
 
-        chain.module.forward = forward  # type: ignore[method-assign] # found before the class's own
+        vars(chain.module)["forward"] = forward  # found before the class's own
     try:
         yield
     finally:
-        for module, forward in before:
-            if forward is None:
-                del module.forward
+        for module, own in before:
+            if own is None:
+                del vars(module)["forward"]
             else:
-                module.forward = forward
+                vars(module)["forward"] = own
 
 
 def _suits_bands(x: Tensor) -> bool:
