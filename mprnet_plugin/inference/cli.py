@@ -42,6 +42,8 @@ def main(argv: list[str] | None = None) -> int:
         args["task"] = next(iter(TASKS))
     predictor = MPRPredictor(**args)
     outcomes = predictor.run(*sources)
+    if predictor.processes.rank > 0:
+        return 0  # the first process reports for all
     sys.stdout.write(f"{summary(outcomes)}; results are in {printable(str(predictor.folder))}\n")
     failed = sum(outcome.status == "failed" for outcome in outcomes)
     return 2 if failed == len(outcomes) else int(failed > 0)

@@ -26,6 +26,7 @@ from mprnet_plugin.inference.outcomes import Outcome, ScoreChange
 from mprnet_plugin.inference.picture_files import PICTURE_FORMATS, Picture, read_picture
 from mprnet_plugin.inference.picture_writing import check_format_holds, write_picture
 from mprnet_plugin.inference.pipeline import in_three_steps
+from mprnet_plugin.inference.processes import own_device, this_process
 from mprnet_plugin.inference.restorer import Restorer
 from mprnet_plugin.inference.targets import read_target, rgb8, size_text
 from mprnet_plugin.metrics.protocols import find_protocol
@@ -121,6 +122,8 @@ class MPRPredictor:
         self.output_path = Path(output_path)
         self.folder = self.output_path / (self.task or _NO_TASK_FOLDER)
         self.overwrite, self.compare, self.output_format = overwrite, compare, output_format
+        self.processes = this_process()
+        device = own_device(device, self.processes)
         self.restorer = Restorer(
             net, device, precision, tile, tile_overlap, local_pooling, self_ensemble, engine, compile
         )
@@ -128,7 +131,8 @@ class MPRPredictor:
     def run(self, *paths: str | os.PathLike[str]) -> list[Outcome]:
         """Restore files, folders with their subfolders, or what glob patterns match.
 
-        A file that cannot be restored is logged and left out; the rest is done.
+        A file that cannot be restored is logged and left out; the rest is done. The processes of ``torchrun`` share
+        the files out.
 
         Returns:
             What became of each file, in order.
@@ -144,14 +148,17 @@ class MPRPredictor:
                 f"{self.folder}: could not be made ({error.strerror}); give another --output_path (output_path)"
             ) from error
         inputs = self._inputs(source for source, _ in pictures)
-        with logging_redirect_tqdm(), tqdm(total=len(pictures), unit="image", disable=None) as bar:
+        mine = list(self._jobs(pictures))[self.processes.rank :: self.processes.count]
+        hidden = None if self.processes.rank == 0 else True
+        with logging_redirect_tqdm(), tqdm(total=len(mine), unit="image", disable=hidden) as bar:
             steps = in_three_steps(
-                self._jobs(pictures),
+                mine,
                 functools.partial(attempt, functools.partial(self._read, inputs)),
                 functools.partial(self._restore, bar),
                 functools.partial(attempt, self._write),
             )
-            return [job.outcome for job in steps if job.outcome is not None]
+            outcomes = [job.outcome for job in steps if job.outcome is not None]
+        return self.processes.gathered(outcomes)
 
     def _jobs(self, pictures: Iterable[tuple[Path, Path]]) -> Iterator[Job]:
         """Yield what is to be done, and which other picture has the same result."""

@@ -213,16 +213,17 @@ class Restorer:
         whole = max(height, width, 2 * SIZE_MULTIPLE)
         if self.tile != "auto":
             return self.tile or whole
-        free = available_memory(self.device) * 0.8 - needed_memory(self.net, self.choice, 0)
-        pixels = int(max(free, 0) / (needed_memory(self.net, self.choice, 1) - needed_memory(self.net, self.choice, 0)))
+        fixed, more = (needed_memory(self.net, self.choice, pixels) for pixels in (0, 1))
+        pixels = max(int((available_memory(self.device) * 0.8 - fixed) / (more - fixed)), 0)
         if height * width <= pixels:
             return whole
         return max(int(pixels**0.5) // SIZE_MULTIPLE * SIZE_MULTIPLE, _SMALLEST_TILE)
 
     def _say(self, tile: int, size: tuple[int, int]) -> None:
-        """Say how pictures are restored, where it is not as the last one was."""
+        """Say how pictures are restored, and in how much memory, where it is not as the last one was."""
         windows = "whole pictures" if tile >= max(size) else f"windows of {tile} pixels"
-        text = f"engine {self.choice.engine}, precision {self.choice.precision}, {windows}"
+        memory = needed_memory(self.net, self.choice, min(tile, size[0]) * min(tile, size[1]))
+        text = f"engine {self.choice.engine}, precision {self.choice.precision}, {windows}, {memory / 1e9:.1f} GB"
         if text != self._said:
             logger.info("%s", text)
             self._said = text
