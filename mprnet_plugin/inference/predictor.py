@@ -148,7 +148,7 @@ class MPRPredictor:
                 f"{self.folder}: could not be made ({error.strerror}); give another --output_path (output_path)"
             ) from error
         inputs = self._inputs(source for source, _ in pictures)
-        mine = list(self._jobs(pictures))[self.processes.rank :: self.processes.count]
+        mine = list(self._jobs(pictures))[self.processes.rank :: self.processes.total]
         hidden = None if self.processes.rank == 0 else True
         with logging_redirect_tqdm(), tqdm(total=len(mine), unit="image", disable=hidden) as bar:
             steps = in_three_steps(

@@ -27,16 +27,16 @@ class Processes(NamedTuple):
     """This process's number, how many there are, and its number on its machine."""
 
     rank: int = 0
-    count: int = 1
+    total: int = 1
     local: int = 0
 
     def gathered(self, mine: list[Outcome]) -> list[Outcome]:
         """Return every process's outcomes in the files' order; where a process was lost, what this one has."""
-        if self.count == 1:
+        if self.total == 1:
             return mine
-        parts: list[list[Outcome]] = [[] for _ in range(self.count)]
+        parts: list[list[Outcome]] = [[] for _ in range(self.total)]
         try:
-            distributed.init_process_group("gloo", rank=self.rank, world_size=self.count, timeout=_PATIENCE)
+            distributed.init_process_group("gloo", rank=self.rank, world_size=self.total, timeout=_PATIENCE)
             distributed.all_gather_object(parts, mine)
             distributed.destroy_process_group()
         except RuntimeError as error:
@@ -75,6 +75,6 @@ def this_process() -> Processes:
 
 def own_device(device: str | torch.device, processes: Processes) -> str | torch.device:
     """Return a GPU for each process of a machine where any GPU will do."""
-    if processes.count > 1 and device in ("auto", "cuda") and torch.cuda.is_available():
+    if processes.total > 1 and device in ("auto", "cuda") and torch.cuda.is_available():
         return f"cuda:{processes.local % torch.cuda.device_count()}"
     return device

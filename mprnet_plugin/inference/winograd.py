@@ -201,7 +201,7 @@ def _extract(net: Any, x: Tensor) -> Tensor:  # noqa: ANN401 - ncnn has no types
 def _pooled(*shape: int, dtype: torch.dtype) -> Tensor:
     """Return memory that is used again and again, as the system's pages are slow where they are fresh."""
     ncnn = importlib.import_module("ncnn")
-    values = ncnn.Mat(int(np.prod(shape)), allocator=_pools()[0])
+    values = ncnn.Mat(int(np.prod(shape)), allocator=_pools()[2])
     return torch.from_numpy(np.array(values, copy=False)).view(shape).view(dtype)
 
 
@@ -213,7 +213,7 @@ def _load(chain: Chain) -> Any:  # noqa: ANN401 - ncnn has no types
     # Digits are kept: nothing is stored or computed with fewer than 32 bits.
     option.use_fp16_packed = option.use_fp16_storage = option.use_fp16_arithmetic = False
     option.use_bf16_packed = option.use_bf16_storage = False
-    option.blob_allocator, option.workspace_allocator = _pools()
+    option.blob_allocator, option.workspace_allocator, _ = _pools()
     lines = ["Input x0 0 1 x0"]
     for number, layer in enumerate(chain.layers):
         # Channels, kernel, padding, bias, number of weights; then a leaky ReLU, which a PReLU of one slope is.
@@ -247,10 +247,10 @@ def _clear_pools(shape: tuple[int, int] | None) -> None:
 
 
 @functools.cache
-def _pools() -> tuple[Any, Any]:
-    """Return the memory that all nets share, as each would keep what it freed: for maps, and for workspace."""
+def _pools() -> tuple[Any, Any, Any]:
+    """Return the memory that all nets share, as each would keep what it freed: bands, workspace, whole maps."""
     ncnn = importlib.import_module("ncnn")
-    pools = ncnn.PoolAllocator(), ncnn.PoolAllocator()
+    pools = ncnn.PoolAllocator(), ncnn.PoolAllocator(), ncnn.PoolAllocator()
     for pool in pools:
         pool.set_size_compare_ratio(0.0)  # a larger block that is free is better than a new one
     return pools
