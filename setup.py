@@ -126,6 +126,7 @@ setup(
         "pydantic>=2.9",
         "typing_extensions>=4.10",
         "tifffile>=2023.2",
+        "ncnn>=1.0.20240410",
     ],
     extras_require={
         "test": [

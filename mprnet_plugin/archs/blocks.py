@@ -18,6 +18,7 @@ __all__ = [
     "DownSample",
     "Pyramid",
     "UpSample",
+    "add_to",
     "conv",
     "join",
     "join_pyramid",
@@ -61,6 +62,16 @@ def upsample(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
 
 
+def _may_overwrite(fresh: Tensor, other: Tensor) -> bool:
+    """Tell whether a result that nobody else holds may take up that of the next step: fresh memory costs time."""
+    return not torch.is_grad_enabled() and not torch.compiler.is_compiling() and fresh.dtype == other.dtype
+
+
+def add_to(fresh: Tensor, other: Tensor) -> Tensor:
+    """Return the sum; ``fresh``, which nobody else may hold, is overwritten where no gradient is needed."""
+    return fresh.add_(other) if _may_overwrite(fresh, other) else fresh + other
+
+
 class ChannelAttention(nn.Module):
     """Weights in (0, 1) for every channel from its mean over the image.
 
@@ -83,7 +94,9 @@ class ChannelAttention(nn.Module):
 
     def gate(self, x: Tensor, features: Tensor) -> Tensor:
         """Return ``x + weights * features``; ``features`` may be overwritten when no gradient is needed."""
-        return torch.addcmul(x, features, self(features))
+        weights = self(features)
+        in_place = features if _may_overwrite(features, x) and weights.dtype == x.dtype else None
+        return torch.addcmul(x, features, weights, out=in_place)
 
 
 class CAB(nn.Module):
@@ -176,5 +189,4 @@ class ORB(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C, H, W) to the same shape."""
-        result: Tensor = self.body(x) + x
-        return result
+        return add_to(self.body(x), x)

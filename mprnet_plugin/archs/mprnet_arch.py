@@ -23,6 +23,7 @@ from mprnet_plugin.archs.blocks import (
     DownSample,
     Pyramid,
     UpSample,
+    add_to,
     conv,
     join,
     join_pyramid,
@@ -59,9 +60,8 @@ class Encoder(nn.Module):
         if previous is None:
             return x
         encoded, decoded = previous[0][level - 1], previous[1][level - 1]
-        x = x + self.get_submodule(f"csff_enc{level}")(encoded)
-        fused: Tensor = x + self.get_submodule(f"csff_dec{level}")(decoded)
-        return fused
+        x = add_to(self.get_submodule(f"csff_enc{level}")(encoded), x)
+        return add_to(self.get_submodule(f"csff_dec{level}")(decoded), x)
 
     def forward(self, x: Tensor, previous: tuple[Pyramid, Pyramid] | None = None) -> Pyramid:
         """Encode (N, n_feat, H, W); ``previous`` is the (encoder, decoder) features of the stage before."""
@@ -88,8 +88,8 @@ class Decoder(nn.Module):
     def forward(self, features: Pyramid) -> Pyramid:
         """Decode an encoder's features into features of the same shapes."""
         level3 = self.decoder_level3(features.level3)
-        level2 = self.decoder_level2(self.up32(level3) + self.skip_attn2(features.level2))
-        level1 = self.decoder_level1(self.up21(level2) + self.skip_attn1(features.level1))
+        level2 = self.decoder_level2(add_to(self.up32(level3), self.skip_attn2(features.level2)))
+        level1 = self.decoder_level1(add_to(self.up21(level2), self.skip_attn1(features.level1)))
         return Pyramid(level1, level2, level3)
 
 
@@ -126,17 +126,20 @@ class ORSNet(nn.Module):
         result: Tensor = last(x)
         return result
 
-    def forward(self, x: Tensor, encoded: Pyramid, decoded: Pyramid) -> Tensor:
-        """Map (N, n_feat + scale_orsnet, H, W) and stage 2's features to the same shape."""
-        level1 = self.conv_enc1(encoded.level1) + self.conv_dec1(decoded.level1)
+    def project(self, encoded: Pyramid, decoded: Pyramid) -> Pyramid:
+        """Map stage 2's features to the width of this stage; they are not needed any more then."""
+        level1 = add_to(self.conv_enc1(encoded.level1), self.conv_dec1(decoded.level1))
         level2 = self._project(encoded.level2, self.up_enc1, self.conv_enc2)
-        level2 = level2 + self._project(decoded.level2, self.up_dec1, self.conv_dec2)
+        level2 = add_to(level2, self._project(decoded.level2, self.up_dec1, self.conv_dec2))
         level3 = self._project(encoded.level3, self.up_enc2, self.conv_enc3)
-        level3 = level3 + self._project(decoded.level3, self.up_dec2, self.conv_dec3)
-        x = self.orb1(x) + level1
-        x = self.orb2(x) + upsample(level2)
-        x = self.orb3(x) + upsample(upsample(level3))
-        return x
+        level3 = add_to(level3, self._project(decoded.level3, self.up_dec2, self.conv_dec3))
+        return Pyramid(level1, level2, level3)
+
+    def forward(self, x: Tensor, features: Pyramid) -> Tensor:
+        """Map (N, n_feat + scale_orsnet, H, W) and stage 2's projected features to the same shape."""
+        x = add_to(self.orb1(x), features.level1)
+        x = add_to(self.orb2(x), upsample(features.level2))
+        return add_to(self.orb3(x), upsample(upsample(features.level3)))
 
 
 class MPRNet(nn.Module):
@@ -252,13 +255,17 @@ class MPRNet(nn.Module):
         decoded = self.stage1_decoder(encoded)
         gated, stage1 = self.sam12(decoded.level1, halves[:, : self.out_c])
 
-        # Stage 2: encoded as halves, decoded whole.
+        # Stage 2: encoded as halves, decoded whole. What is done with goes at once: these are the largest maps.
         fused = self.concat12(torch.cat([self.shallow_feat2(halves), gated], 1))
         encoded = join_pyramid(self.stage2_encoder(fused, (encoded, decoded)), 2)
+        del decoded, fused
         decoded = self.stage2_decoder(encoded)
         gated, stage2 = self.sam23(decoded.level1, image)
+        features = self.stage3_orsnet.project(encoded, decoded)
+        del encoded, decoded
 
         # Stage 3: whole, at full resolution.
         fused = self.concat23(torch.cat([self.shallow_feat3(x), gated], 1))
-        stage3 = self.tail(self.stage3_orsnet(fused, encoded, decoded)) + image
+        del gated
+        stage3 = self.tail(self.stage3_orsnet(fused, features)) + image
         return [stage3, stage2, join(stage1, 2)]

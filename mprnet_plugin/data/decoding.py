@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,6 +16,10 @@ from PIL import Image as PillowImage
 
 from mprnet_plugin.errors import InputError
 from mprnet_plugin.memory import check_pixels_fit
+
+_LIMIT = threading.Lock()
+_limits: list[int | None] = []
+"""Pillow's limit as it was, then an entry for each thread that has lifted it."""
 
 DecodedImage = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 """(H, W, 3), RGB."""
@@ -76,11 +81,18 @@ def decode_rgb(data: bytes | memoryview, name: str) -> DecodedImage:
 @contextmanager
 def own_size_limit() -> Iterator[None]:
     """Lift Pillow's fixed limit of pixels, for callers that compare a header's size with the memory there is."""
-    before, PillowImage.MAX_IMAGE_PIXELS = PillowImage.MAX_IMAGE_PIXELS, None
+    with _LIMIT:
+        if not _limits:
+            _limits.append(PillowImage.MAX_IMAGE_PIXELS)
+        _limits.append(None)
+        PillowImage.MAX_IMAGE_PIXELS = None
     try:
         yield
     finally:
-        PillowImage.MAX_IMAGE_PIXELS = before
+        with _LIMIT:
+            _limits.pop()
+            if len(_limits) == 1:
+                PillowImage.MAX_IMAGE_PIXELS = _limits.pop()
 
 
 def _check_size(data: bytes, name: str) -> None:

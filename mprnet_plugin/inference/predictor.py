@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NoReturn
 
 import numpy as np
 import torch
@@ -18,11 +19,15 @@ from mprnet_plugin.archs.mprnet_arch import MPRNet
 from mprnet_plugin.data.decoding import Pixels
 from mprnet_plugin.data.folders import walk
 from mprnet_plugin.errors import InputError, nearest
+from mprnet_plugin.inference.engines import Engine, Precision
 from mprnet_plugin.inference.inputs import COMPARISON, RESULT, find_pictures
+from mprnet_plugin.inference.jobs import Job, attempt
 from mprnet_plugin.inference.outcomes import Outcome, ScoreChange
 from mprnet_plugin.inference.picture_files import PICTURE_FORMATS, Picture, read_picture
 from mprnet_plugin.inference.picture_writing import check_format_holds, write_picture
-from mprnet_plugin.inference.restorer import Precision, Restorer
+from mprnet_plugin.inference.pipeline import in_three_steps
+from mprnet_plugin.inference.processes import own_device, this_process
+from mprnet_plugin.inference.restorer import Restorer
 from mprnet_plugin.inference.targets import read_target, rgb8, size_text
 from mprnet_plugin.metrics.protocols import find_protocol
 from mprnet_plugin.streams import printable
@@ -68,6 +73,8 @@ class MPRPredictor:
         output_format: Suffix such as ``.png`` for the results; by default that of the input.
         download: Download the published weights when they are not in the cache.
         param_key: Which entry of a host checkpoint to take.
+        engine: See :class:`~mprnet_plugin.inference.restorer.Restorer`, as for the next.
+        compile: See there.
 
     Raises:
         InputError: An unknown option, or weights that cannot be had, read, or are another task's.
@@ -92,6 +99,8 @@ class MPRPredictor:
         output_format: str | None = None,
         download: bool = False,
         param_key: str | None = None,
+        engine: Engine = "auto",
+        compile: bool = False,
     ) -> None:
         if output_format is not None and output_format not in PICTURE_FORMATS:
             raise InputError(f"output_format {output_format!r} is unknown; {nearest(output_format, PICTURE_FORMATS)}")
@@ -113,12 +122,17 @@ class MPRPredictor:
         self.output_path = Path(output_path)
         self.folder = self.output_path / (self.task or _NO_TASK_FOLDER)
         self.overwrite, self.compare, self.output_format = overwrite, compare, output_format
-        self.restorer = Restorer(net, device, precision, tile, tile_overlap, local_pooling, self_ensemble)
+        self.processes = this_process()
+        device = own_device(device, self.processes)
+        self.restorer = Restorer(
+            net, device, precision, tile, tile_overlap, local_pooling, self_ensemble, engine, compile
+        )
 
     def run(self, *paths: str | os.PathLike[str]) -> list[Outcome]:
         """Restore files, folders with their subfolders, or what glob patterns match.
 
-        A file that cannot be restored is logged and left out; the rest is done.
+        A file that cannot be restored is logged and left out; the rest is done. The processes of ``torchrun`` share
+        the files out.
 
         Returns:
             What became of each file, in order.
@@ -134,23 +148,27 @@ class MPRPredictor:
                 f"{self.folder}: could not be made ({error.strerror}); give another --output_path (output_path)"
             ) from error
         inputs = self._inputs(source for source, _ in pictures)
-        outcomes: list[Outcome] = []
+        mine = list(self._jobs(pictures))[self.processes.rank :: self.processes.total]
+        hidden = None if self.processes.rank == 0 else True
+        with logging_redirect_tqdm(), tqdm(total=len(mine), unit="image", disable=hidden) as bar:
+            steps = in_three_steps(
+                mine,
+                functools.partial(attempt, functools.partial(self._read, inputs)),
+                functools.partial(self._restore, bar),
+                functools.partial(attempt, self._write),
+            )
+            outcomes = [job.outcome for job in steps if job.outcome is not None]
+        return self.processes.gathered(outcomes)
+
+    def _jobs(self, pictures: Iterable[tuple[Path, Path]]) -> Iterator[Job]:
+        """Yield what is to be done, and which other picture has the same result."""
         taken: dict[Path, Path] = {}
-        with logging_redirect_tqdm(), tqdm(pictures, unit="image", disable=None) as bar:
-            for source, relative in bar:
-                suffix = self.output_format or relative.suffix
-                output = self.folder / relative.with_name(f"{relative.stem}{RESULT}{suffix}")
-                # A comparison is PNG whatever the suffix, so two names must then differ in more than that.
-                first = taken.setdefault(output.with_suffix("") if self.compare else output, source)
-                try:
-                    if first != source:
-                        raise InputError(f"{source}: its result would replace that of {first}; rename one")
-                    outcome = self._restore_file(source, relative, output, inputs)
-                except (InputError, OSError, MemoryError) as error:
-                    outcome = Outcome(source, output, "failed", _reason(source, error))
-                    logger.error("skipped: %s", printable(outcome.message))
-                outcomes.append(outcome)
-        return outcomes
+        for source, relative in pictures:
+            suffix = self.output_format or relative.suffix
+            output = self.folder / relative.with_name(f"{relative.stem}{RESULT}{suffix}")
+            # A comparison is PNG whatever the suffix, so two names must then differ in more than that.
+            first = taken.setdefault(output.with_suffix("") if self.compare else output, source)
+            yield Job(source, relative, output, first)
 
     def _inputs(self, pictures: Iterable[Path]) -> frozenset[FileIdentity]:
         """Return which files this run reads, whatever names they have: no result may replace one."""
@@ -158,7 +176,11 @@ class MPRPredictor:
         read = (*pictures, self.weights, *targets)
         return frozenset(identity for identity in map(_identity, read) if identity is not None)
 
-    def _restore_file(self, source: Path, relative: Path, output: Path, inputs: frozenset[FileIdentity]) -> Outcome:
+    def _read(self, inputs: frozenset[FileIdentity], job: Job) -> Job:
+        """Read what a job needs, and refuse what cannot be done before the long part begins."""
+        source, relative, output = job.source, job.relative, job.output
+        if job.first != source:
+            raise InputError(f"{source}: its result would replace that of {job.first}; rename one")
         keep = output.exists() and not self.overwrite
         comparison = output.with_name(f"{relative.stem}{COMPARISON}.png") if self.compare else None
         if keep:
@@ -166,33 +188,57 @@ class MPRPredictor:
             if comparison is not None and comparison.exists():
                 comparison = None
             if comparison is None and self.target is None:
-                return Outcome(source, output, "kept")
+                return job._replace(outcome=Outcome(source, output, "kept"))
         for replaced in (None if keep else output, comparison):
             if replaced is not None and _identity(replaced) in inputs:
                 raise InputError(
                     f"{replaced}: is an input of this run, which no result replaces; choose another folder"
                 )
         picture = read_picture(source)
-        notes = picture.notes
-        target = None if self.target is None else read_target(self.target, relative, picture.pixels)
-        before = None if target is None else self._score(picture.pixels, target)
+        job = job._replace(picture=picture, comparison=comparison)
+        if self.target is not None:
+            target = read_target(self.target, relative, picture.pixels)
+            job = job._replace(target=target, before=self._score(picture.pixels, target))
         if keep:
-            restored = self._read_result(output, picture)
-        else:
-            check_format_holds(output, picture.pixels)  # now, as restoring takes long
-            restored = self.restorer(picture.pixels)
-            notes += write_picture(output, picture._replace(pixels=restored))
-        if comparison is not None:
+            return job._replace(restored=self._read_result(output, picture))
+        check_format_holds(output, picture.pixels)  # now, as restoring takes long
+        return job
+
+    def _restore(self, bar: tqdm[NoReturn], job: Job) -> Job:
+        done = round(bar.n)
+
+        def progress(share: float) -> None:
+            bar.update(round(done + share, 2) - bar.n)
+
+        def restore(job: Job) -> Job:
+            if job.picture is None or job.restored is not None:
+                return job
+            return job._replace(restored=self.restorer(job.picture.pixels, progress), fresh=True)
+
+        job = attempt(restore, job)
+        bar.update(done + 1 - bar.n)
+        return job
+
+    def _write(self, job: Job) -> Job:
+        """Write and score what there is of a job."""
+        picture, restored = job.picture, job.restored
+        if picture is None or restored is None:
+            return job
+        notes = picture.notes
+        if job.fresh:
+            notes += write_picture(job.output, picture._replace(pixels=restored))
+        if job.comparison is not None:
             pair = np.concatenate([rgb8(picture.pixels), rgb8(restored)], 1)
-            write_picture(comparison, picture._replace(pixels=pair))
+            write_picture(job.comparison, picture._replace(pixels=pair))
         message = "; ".join(notes)
         if message:
-            logger.warning("%s: %s", printable(str(source)), printable(message))
+            logger.warning("%s: %s", printable(str(job.source)), printable(message))
         scores = None
-        if target is not None and before is not None:
-            scores = ScoreChange(*before, *self._score(restored, target))
-            logger.info("%s: PSNR %.2f -> %.2f dB, SSIM %.4f -> %.4f", source, *scores[::2], *scores[1::2])
-        return Outcome(source, output, "kept" if keep else "restored", message, scores)
+        if job.target is not None and job.before is not None:
+            scores = ScoreChange(*job.before, *self._score(restored, job.target))
+            logger.info("%s: PSNR %.2f -> %.2f dB, SSIM %.4f -> %.4f", job.source, *scores[::2], *scores[1::2])
+        outcome = Outcome(job.source, job.output, "restored" if job.fresh else "kept", message, scores)
+        return Job(*job[:4], outcome=outcome)  # without the pictures
 
     def _read_result(self, output: Path, picture: Picture) -> Pixels:
         restored = read_picture(output).pixels
@@ -226,10 +272,3 @@ def _identity(path: Path) -> FileIdentity | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
-
-
-def _reason(source: Path, error: Exception) -> str:
-    if isinstance(error, MemoryError):
-        return f"{source}: out of memory; restore it alone, or in parts"
-    text = f"{error.strerror or error}; check the name" if isinstance(error, OSError) else str(error)
-    return text if str(source) in text else f"{source}: {text}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -15,7 +15,17 @@ from torch import Tensor
 from mprnet_plugin.archs.any_size import restore_any_size
 from mprnet_plugin.archs.local_pooling import use_local_pooling
 from mprnet_plugin.archs.mprnet_arch import SIZE_MULTIPLE, MPRNet
-from mprnet_plugin.errors import InputError, nearest
+from mprnet_plugin.errors import InputError
+from mprnet_plugin.inference.engines import (
+    Choice,
+    Engine,
+    Precision,
+    choose,
+    describe,
+    needed_memory,
+    running,
+    this_machine,
+)
 from mprnet_plugin.inference.tiling import Span, blend_weights, check_overlap, check_tile, spans
 from mprnet_plugin.memory import free_memory
 
@@ -23,19 +33,16 @@ __all__ = ["Precision", "Restorer", "available_memory", "choose_device"]
 
 logger = logging.getLogger(__name__)
 
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
-_HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _SMALLEST_TILE = 64
 _OVERLAP = 64
 _SLACK = 0.5
 """By how much floats may leave [0, 1]: a resized picture's may a little, while 0 to 255 is another unit."""
-_MAPS_ALIVE = 13.0
-"""Peak memory in full-resolution maps of stage 3's width; measured by scripts/benchmarks/bench_inference.py."""
 _PEAKS = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}
 
 AnyImage = TypeVar("AnyImage", NDArray[Any], Tensor)
 Read = Callable[[Span, Span], Tensor]
 Write = Callable[[Span, Tensor], None]
+Progress = Callable[[float], None]
 
 
 def choose_device(name: str | torch.device = "auto") -> torch.device:
@@ -72,17 +79,20 @@ class Restorer:
     Args:
         net: An MPRNet, whose first output is the result; it is moved to the device and set to evaluation.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
-        precision: ``fp32`` is exact; ``auto`` is the same with the GPU's faster float32 (TF32); ``bf16`` and ``fp16``
-            compute convolutions with fewer digits in half of the memory.
+        precision: ``fp32`` is exact with any engine; ``bf16`` and ``fp16`` compute convolutions with fewer digits in
+            half of the memory; ``auto`` takes what is fastest here and differs from fp32 by less than 0.02 dB.
         tile: Side in pixels of the windows that large pictures are cut into, a multiple of 8; 0 cuts only where
             memory runs out, ``auto`` where it would. A cut picture differs a little from a whole one.
         tile_overlap: Pixels that neighbouring windows share at least, a multiple of 8, up to half of ``tile``; None is
             64, or half of a smaller window.
         local_pooling: Pool locally in channel attention (TLC) instead of over the whole picture; changes ``net``.
         self_ensemble: Average the results of the picture's eight flips and rotations: eight times the work.
+        engine: What runs the convolutions on a CPU: ``torch``, ``ncnn``, or, with ``auto``, the faster; see
+            :mod:`~mprnet_plugin.inference.engines`.
+        compile: Have torch compile the network, a minute's work for each size: for many pictures of one size.
 
     Raises:
-        InputError: An option that is unknown or out of range.
+        InputError: An option that is unknown or out of range, or an engine that cannot be had.
     """
 
     def __init__(
@@ -94,35 +104,40 @@ class Restorer:
         tile_overlap: int | None = None,
         local_pooling: bool = False,
         self_ensemble: bool = False,
+        engine: Engine = "auto",
+        compile: bool = False,
     ) -> None:
-        if precision not in get_args(Precision):
-            raise InputError(f"precision {precision!r} is unknown; {nearest(str(precision), get_args(Precision))}")
         if tile != "auto" and not isinstance(tile, int):
             raise InputError(f"tile {tile!r} must be auto or a number of pixels: try auto")
         check_overlap(tile_overlap or 0)
         if tile != "auto" and tile != 0:
             check_tile(tile, tile_overlap or 0)
         self.device = choose_device(device)
-        self.precision = precision
-        if precision in _HALF and self.device.type == "cpu":
-            # 80 to 110 times on one with AVX2 (scripts/benchmarks/bench_inference.py).
-            logger.warning("%s is for GPUs: most processors take many times as long with it as with fp32", precision)
+        self.choice: Choice = choose(engine, precision, this_machine(self.device), compile)
         self.tile = tile
         self.tile_overlap = _OVERLAP if tile_overlap is None else tile_overlap
         self.self_ensemble = self_ensemble
         self.net = (use_local_pooling(net) if local_pooling else net).to(self.device).eval()
+        logger.debug("%s", describe(self.net, self.choice))
+        if self.choice.warning:
+            logger.warning("%s", self.choice.warning)
+        if self.choice.half is not None:
+            self.net.to(memory_format=torch.channels_last)
+        self._forward: Callable[[Tensor], object] = torch.compile(self.net) if compile else self.net
+        self._said = ""
         self.channels = net.in_c
         if net.out_c != self.channels:
             raise InputError(
                 f"network maps {self.channels} channels to {net.out_c}: only as many as it takes can be shown"
             )
 
-    def __call__(self, image: AnyImage) -> AnyImage:
+    def __call__(self, image: AnyImage, progress: Progress | None = None) -> AnyImage:
         """Restore one picture.
 
         Args:
             image: NumPy (H, W), (H, W, 1), (H, W, 3) or, with alpha last, (H, W, 2) or (H, W, 4); or torch (H, W),
                 (C, H, W) or (N, C, H, W) with the same C. uint8, uint16, or floating point in [0, 1]; RGB.
+            progress: Called with the share that is done after each window of a NumPy picture.
 
         Returns:
             The same kind, shape, dtype and device; values rounded and clamped to the range. Alpha is unchanged. Grey
@@ -156,7 +171,7 @@ class Restorer:
             part = values[0].permute(1, 2, 0).clamp_(0, 1).mul_(peak).numpy()
             result[rows.start : rows.stop, :, :colours] = np.rint(part) if peak > 1 else part
 
-        self._restore(planes.shape[0], planes.shape[1], colours, read, write)
+        self._restore(planes.shape[0], planes.shape[1], colours, read, write, progress or (lambda share: None))
         restored: AnyImage = result.reshape(image.shape)
         return restored
 
@@ -169,15 +184,17 @@ class Restorer:
         restored = torch.from_numpy(self(array.numpy()))
         return restored.permute(2, 0, 1).reshape(image.shape).to(image)
 
-    def _restore(self, height: int, width: int, colours: int, read: Read, write: Write) -> None:
+    def _restore(self, height: int, width: int, colours: int, read: Read, write: Write, progress: Progress) -> None:
         """Restore with windows that fit, smaller ones where memory runs out nevertheless."""
         if colours not in (1, self.channels):
             raise InputError(f"image has {colours} colour channels, the network takes {self.channels}: convert it")
         padded = (height + -height % SIZE_MULTIPLE, width + -width % SIZE_MULTIPLE)
         tile = self._first_tile(*padded)
+        self._say(tile, padded)
         while True:
             try:
-                self._restore_windows((height, width), padded, tile, read, write)
+                with running(self.net, self.choice):
+                    self._restore_windows((height, width), padded, tile, read, write, progress)
             except (MemoryError, RuntimeError) as error:
                 if not _is_out_of_memory(error):
                     raise
@@ -196,17 +213,23 @@ class Restorer:
         whole = max(height, width, 2 * SIZE_MULTIPLE)
         if self.tile != "auto":
             return self.tile or whole
-        values = 2 if self.precision in _HALF else 4
-        pixels = int(available_memory(self.device) * 0.8 / (_MAPS_ALIVE * self.net.width * values))
+        fixed, more = (needed_memory(self.net, self.choice, pixels) for pixels in (0, 1))
+        pixels = max(int((available_memory(self.device) * 0.8 - fixed) / (more - fixed)), 0)
         if height * width <= pixels:
             return whole
-        tile = max(int(pixels**0.5) // SIZE_MULTIPLE * SIZE_MULTIPLE, _SMALLEST_TILE)
-        if tile < whole:
-            logger.info("%d x %d pixels are restored in windows of %d, as memory allows", width, height, tile)
-        return tile
+        return max(int(pixels**0.5) // SIZE_MULTIPLE * SIZE_MULTIPLE, _SMALLEST_TILE)
+
+    def _say(self, tile: int, size: tuple[int, int]) -> None:
+        """Say how pictures are restored, and in how much memory, where it is not as the last one was."""
+        windows = "whole pictures" if tile >= max(size) else f"windows of {tile} pixels"
+        memory = needed_memory(self.net, self.choice, min(tile, size[0]) * min(tile, size[1]))
+        text = f"engine {self.choice.engine}, precision {self.choice.precision}, {windows}, {memory / 1e9:.1f} GB"
+        if text != self._said:
+            logger.info("%s", text)
+            self._said = text
 
     def _restore_windows(
-        self, size: tuple[int, int], padded: tuple[int, int], tile: int, read: Read, write: Write
+        self, size: tuple[int, int], padded: tuple[int, int], tile: int, read: Read, write: Write, progress: Progress
     ) -> None:
         """Restore window by window; no more than a band of windows is held beside the picture."""
         height, width = size
@@ -217,13 +240,14 @@ class Restorer:
         for index, rows in enumerate(bands):
             inner = Span(rows.start, min(rows.stop, height))
             fresh: Tensor | None = None
-            for column, weights in zip(columns, across, strict=True):
+            for number, (column, weights) in enumerate(zip(columns, across, strict=True), 1):
                 x = read(inner, Span(column.start, min(column.stop, width)))
                 y = self._apply(x)
                 if fresh is None:
                     fresh = y.new_zeros(1, y.shape[1], y.shape[2], width)
                 scale = down[index][: y.shape[2], None] * weights[None, : y.shape[3]]
                 fresh[..., column.start : column.start + y.shape[3]] += y * torch.from_numpy(scale)
+                progress((index * len(columns) + number) / (len(bands) * len(columns)))
             if fresh is None:
                 continue
             if band is not None:
@@ -237,25 +261,24 @@ class Restorer:
         colours = x.shape[1]
         x = x.to(self.device).expand(-1, self.channels, -1, -1)
         with torch.inference_mode(), self._arithmetic():
-            result = restore_any_size(self.net, x, self.self_ensemble)
+            result = restore_any_size(self._forward, x, self.self_ensemble)
         if colours < result.shape[1]:
             result = result.mean(1, keepdim=True)
         if not bool(torch.isfinite(result).all()):
             raise InputError(
-                f"result is not finite (precision {self.precision}): use fp32 and a picture of finite values"
+                f"result is not finite (precision {self.choice.precision}): use fp32 and a picture of finite values"
             )
         return result.cpu()
 
     @contextmanager
     def _arithmetic(self) -> Iterator[None]:
-        half = _HALF.get(self.precision)
-        if half is not None:
-            with torch.autocast(self.device.type, half):
+        if self.choice.half is not None:
+            with torch.autocast(self.device.type, self.choice.half):
                 yield
         elif self.device.type == "cuda":
             # Not by cudnn.flags(), which switches cuDNN off unless told otherwise.
             before = torch.backends.cudnn.allow_tf32
-            torch.backends.cudnn.allow_tf32 = self.precision == "auto"
+            torch.backends.cudnn.allow_tf32 = False  # fp32 is exact
             try:
                 yield
             finally:

@@ -98,4 +98,8 @@ class ValOptions(Options):
         None, description="score pictures rounded to 8 bits; left out: what each set's protocol says, else true"
     )
     local_pooling: LocalPoolingOptions | None = Field(None, description="pool locally (TLC), without retraining")
+    engine: Literal["auto", "torch", "ncnn"] = Field(
+        "auto",
+        description="what runs the convolutions on a CPU, in fp32: ncnn is faster and as exact; auto: the faster",
+    )
     self_ensemble: bool = Field(False, description="average eight flips and rotations: eight times the work")

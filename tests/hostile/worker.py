@@ -58,8 +58,8 @@ def restorer(weights: Path, output: Path) -> Callable[[Path], tuple[str, str]]:
     from mprnet_plugin.inference.restorer import Restorer
 
     class Brief(Restorer):
-        def __call__(self, image: Any) -> Any:
-            return super().__call__(image) if image.size < LARGE else image.copy()
+        def __call__(self, image: Any, progress: Any = None) -> Any:
+            return super().__call__(image, progress) if image.size < LARGE else image.copy()
 
     predictor = MPRPredictor(weight_path=weights, output_path=output, compare=True)
     predictor.restorer.__class__ = Brief

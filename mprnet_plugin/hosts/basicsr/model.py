@@ -19,6 +19,7 @@ from mprnet_plugin.errors import InputError
 from mprnet_plugin.hosts.basicsr.metrics import scoring_of
 from mprnet_plugin.hosts.basicsr.parts import optimizers, schedulers
 from mprnet_plugin.hosts.basicsr.resumable_model import ResumableModel
+from mprnet_plugin.inference.engines import validating
 from mprnet_plugin.training import grids, tables
 from mprnet_plugin.training import validation as val
 from mprnet_plugin.training.options import TrainOptions
@@ -126,7 +127,7 @@ class MPRNetModel(ResumableModel):
         options = self.val_options
         pooling = options.local_pooling
         local = local_pooling(net, **pooling.model_dump()) if pooling else contextlib.nullcontext()
-        with torch.inference_mode(), local:
+        with torch.inference_mode(), local, validating(net, options.engine):
             self.output = restore_any_size(net, self.lq, options.self_ensemble)
         net.train(training)
 

@@ -8,7 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from mprnet_plugin.archs.mprnet_arch import MPRNet
 from mprnet_plugin.errors import InputError
+from mprnet_plugin.inference import winograd
 from tests.helpers import TINY
 
 pytest.importorskip("basicsr")
@@ -230,3 +232,31 @@ def test_a_failed_save_is_an_error_and_keeps_the_old_file(tmp_path: Path, monkey
         model.save(0, 3)
     assert (tmp_path / "net_g_3.pth").read_bytes() == before
     assert sorted(p.name for p in tmp_path.iterdir()) == ["3.state", "net_g_3.pth"]
+
+
+@pytest.mark.parametrize("engine", ["torch", "ncnn"])
+def test_validation_runs_by_the_engine_and_notices_new_weights(
+    engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("ncnn")
+    calls = []
+    extract = winograd._extract
+
+    def counted(found: Any, x: Tensor) -> Tensor:
+        calls.append(x.shape)
+        return extract(found, x)
+
+    monkeypatch.setattr(winograd, "_extract", counted)
+    model = build(tmp_path)
+    model.opt["val"] = {"engine": engine}
+    wide = MPRNet(n_feat=32, scale_unetfeats=8, scale_orsnetfeats=8, num_cab=1)
+    model.net_g = wide
+    for _ in range(2):
+        model.feed_data({"lq": torch.rand(1, 3, 64, 72)})
+        model.test()
+        with torch.no_grad():
+            expected = wide.eval()(model.lq)[0]
+            for parameter in wide.parameters():
+                parameter.data.mul_(0.9)  # as a step does
+        torch.testing.assert_close(model.output, expected, rtol=0, atol=1e-5)
+    assert bool(calls) is (engine == "ncnn")
