@@ -17,18 +17,18 @@ pytestmark = pytest.mark.slow
 
 # The disk is the shell's own, in a namespace that ends with it; every line adds a run's status.
 SCRIPT = """
-mkdir disk && mount -t tmpfs -o size=9000k none disk && cd disk && cp -r ../data ../run.yml . || exit 9
+mkdir disk && mount -t tmpfs -o size=9000k none disk && cd disk && cp -r ../data ../*.yml . || exit 9
 mount -o remount,size=$(($(df --output=used . | tail -n 1) + 16))k none .
-try() { "$PYTHON" -m "$@" -opt run.yml 2> "../error_$number.txt"; echo $? >> ../statuses.txt; number=$((number + 1)); }
+try() { "$PYTHON" -m "$@" 2> "../error_$number.txt"; echo $? >> ../statuses.txt; number=$((number + 1)); }
 number=0
-try basicsr.train
+try basicsr.train -opt run.yml
 mount -o remount,size=3600k none .
-try basicsr.train --auto_resume
+try basicsr.train -opt run.yml --auto_resume
 mount -o remount,ro none .
-try basicsr.train --auto_resume
-try basicsr.test
+try basicsr.train -opt run.yml --auto_resume
+try basicsr.test -opt test.yml
 mount -o remount,rw,size=9000k none .
-try basicsr.train --auto_resume
+try basicsr.train -opt run.yml --auto_resume
 cp -r experiments ..
 """
 NAMESPACE = ("unshare", "--map-root-user", "--mount")
@@ -48,6 +48,9 @@ def test_a_run_on_disks_that_are_full_or_read_only(folder: Path) -> None:
     content["logger"]["use_tb_logger"] = True
     content["val"]["save_img"] = True
     write_options(folder, content)
+    test = {name: content[name] for name in ("name", "model_type", "network_g")}
+    test |= {"datasets": {"test": content["datasets"]["val"]}, "val": {"metrics": content["val"]["metrics"]}}
+    write_options(folder, test, "test.yml")
     environment = {**os.environ, "PYTHON": sys.executable, "OMP_NUM_THREADS": "1"}
     command = [*NAMESPACE, "sh", "-c", SCRIPT]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)

@@ -36,7 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         config.pop(name, None)
     for name in ("val_dataloader", "val_cfg", "val_evaluator"):
         config.pop(name, None)
-    config.custom_hooks = [hook for hook in config.custom_hooks if hook.get("type") != "EMAHook"]
+    # Of a training with a moving average the file's weights are the average already.
+    config.custom_hooks = [hook for hook in config.custom_hooks if not str(hook.get("type")).endswith("EMAHook")]
     for hook in config.custom_hooks:
         if hook.get("type") == "PicturesHook" and args.show_dir:
             hook.save_dir = args.show_dir
