@@ -129,7 +129,7 @@ def choose(engine: Engine, precision: Precision, machine: Machine, compiled: boo
         return Choice("torch", "fp32", "torch was asked for" if engine == "torch" else "torch compiles the network")
     if not machine.ncnn:
         return Choice(
-            "torch", "fp32", "ncnn is not installed", "ncnn, twice as fast, is not installed: pip install ncnn"
+            "torch", "fp32", "ncnn is not installed", "ncnn, which is faster, is not installed: pip install ncnn"
         )
     return Choice("ncnn", "fp32", "its Winograd convolutions are exact, and the fastest on a processor without AMX")
 

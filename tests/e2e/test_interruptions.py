@@ -204,6 +204,22 @@ def test_a_signal_saves_and_the_run_goes_on_bit_for_bit(folder: Path, number: si
         assert same(one, two)
 
 
+def test_a_second_signal_ends_at_once(folder: Path) -> None:
+    content = options()
+    content["train"] |= {"total_iter": 100000, "scheduler": {"type": "MultiStepLR", "milestones": [100]}}
+    content["val"]["val_freq"] = 100000
+    write_options(folder, content)
+    running = start(folder, *TRAIN)
+    running.wait_for(experiment(folder) / "models" / "net_g_3.pth")
+    os.kill(running.process.pid, signal.SIGSTOP)  # so that both are there before the step is finished
+    os.kill(running.process.pid, signal.SIGTERM)
+    os.kill(running.process.pid, signal.SIGINT)
+    os.kill(running.process.pid, signal.SIGCONT)
+    status, stderr = running.finish()
+    assert status in (-signal.SIGTERM, -signal.SIGINT), stderr
+    assert "is saved" not in stderr
+
+
 def test_one_name_one_run_and_ranks_end_with_their_launcher(folder: Path) -> None:
     content = options()
     content["train"] |= {"total_iter": 100000, "scheduler": {"type": "MultiStepLR", "milestones": [100]}}

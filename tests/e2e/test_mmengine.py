@@ -16,8 +16,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from mprnet_plugin.inference.restorer import Restorer
+from mprnet_plugin.weights.checkpoint import load_network
 from tests.e2e import two_hosts
 from tests.helpers import ROOT, Done, run, write_options
+
+spandrel = pytest.importorskip("spandrel")
+extra_arches = pytest.importorskip("spandrel_extra_arches")
 
 pytestmark = pytest.mark.slow
 TRAIN, TEST = ("mprnet_plugin.hosts.mmengine.train", "mprnet_plugin.hosts.mmengine.test")
@@ -173,10 +178,42 @@ def test_two_processes_on_cpus_and_weights_of_the_other_host(trained: tuple[Path
     assert values[0][f"{two_hosts.SET}/psnr"] == pytest.approx(values[1][f"{two_hosts.SET}/psnr"], abs=0.01)
 
 
-def test_what_is_wrong_is_one_line(trained: tuple[Path, dict[str, Done]]) -> None:
+def test_a_moving_average_is_read_by_everybody(trained: tuple[Path, dict[str, Done]]) -> None:
     folder = trained[0]
-    done = run(folder, TRAIN, "deblur.py", "--cfg-options", "train_dataloader.dataset.dataroot_lq=nowhere")
+    content = two_hosts.config("deblur")
+    content["train_cfg"]["max_iters"] = content["train_cfg"]["val_interval"] = 10
+    content["custom_hooks"].append({"type": "EMAHook", "momentum": 0.1})
+    two_hosts.write_config(folder, content, "average.py")
+    ok(run(folder, TRAIN, "average.py"))
+    file = folder / "work_dirs" / "average" / "iter_10.pth"
+    saved = checkpoint(file)
+    plain = {name.removeprefix("module."): value for name, value in saved["ema_state_dict"].items()}
+    assert not equal(saved["state_dict"], {name: plain.get(name, value) for name, value in saved["state_dict"].items()})
+    ours = load_network(file)
+    assert equal(dict(ours.state_dict()), saved["state_dict"])
+
+    extra_arches.install(ignore_duplicates=True)
+    theirs = spandrel.ModelLoader("cpu").load_from_file(file)
+    image = torch.rand(1, 3, 40, 48, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = theirs(image)
+    torch.testing.assert_close(Restorer(ours, "cpu", "fp32")(image), expected, atol=2e-6, rtol=0)
+    command = ("mprnet_plugin.inference.cli", "--input_image", "data/test/input/0.png", "--output_path", "restored")
+    ok(run(folder, *command, "--task", "deblur", "--weight_path", str(file)))
+    assert (folder / "restored").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("option", "named"),
+    [
+        ("train_dataloader.dataset.dataroot_lq=nowhere", "nowhere"),
+        ("model.generator.n_feats=8", "n_feats"),
+        ("val_evaluator.protocol=goproo", "goproo"),
+    ],
+)
+def test_what_is_wrong_is_one_line(trained: tuple[Path, dict[str, Done]], option: str, named: str) -> None:
+    done = run(trained[0], TRAIN, "deblur.py", "--cfg-options", option, "--work-dir", "wrong")
     assert done.returncode == 2
     (line,) = [one for one in done.stderr.splitlines() if one.startswith("error: ")]
-    assert "nowhere" in line
+    assert named in line
     assert "Traceback" not in done.stderr + done.stdout

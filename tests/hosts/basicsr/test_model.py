@@ -260,3 +260,21 @@ def test_validation_runs_by_the_engine_and_notices_new_weights(
                 parameter.data.mul_(0.9)  # as a step does
         torch.testing.assert_close(model.output, expected, rtol=0, atol=1e-5)
     assert bool(calls) is (engine == "ncnn")
+
+
+@pytest.mark.parametrize(
+    ("micro_batch_size", "fix"),
+    [(None, "set train:micro_batch_size: 2"), (3, "set train:micro_batch_size: 1"), (1, "use precision: bf16 or a")],
+)
+def test_too_little_gpu_memory_names_what_fits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, micro_batch_size: int | None, fix: str
+) -> None:
+    model = build(tmp_path, micro_batch_size=micro_batch_size)
+
+    def forward(_: Tensor) -> Tensor:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(model.net_g, "forward", forward)
+    model.feed_data({"lq": torch.rand(4, 3, 8, 8), "gt": torch.rand(4, 3, 8, 8)})
+    with pytest.raises(InputError, match=f"out of GPU memory with {micro_batch_size or 4} samples at once: {fix}"):
+        model.optimize_parameters(1)

@@ -1,0 +1,143 @@
+"""The parts that mmengine's users put together themselves."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.model import BaseModel
+from mmengine.optim import OptimWrapper
+from mmengine.registry import MODELS as PARENT
+from mmengine.runner import CheckpointLoader
+from mmengine.structures import BaseDataElement
+
+from mprnet_plugin.archs.mprnet_arch import MPRNet
+from mprnet_plugin.errors import InputError
+from mprnet_plugin.hosts.mmengine.inferencer import MPRNetInferencer
+from mprnet_plugin.hosts.mmengine.metric import RestorationMetric
+from mprnet_plugin.hosts.mmengine.registry import MODELS
+from mprnet_plugin.inference.restorer import Restorer
+from mprnet_plugin.weights.convert import save_weights
+from tests.helpers import TINY, fill, picture, write_picture
+
+GENERATOR = {"type": "MPRNet", **TINY}
+
+
+def restorer(**options: Any) -> Any:
+    section = {"type": "MPRNetRestorer", "generator": GENERATOR, "pixel_loss": {"type": "CharbonnierLoss"}}
+    return MODELS.build({**section, **options})
+
+
+def batch(height: int = 16, width: int = 24) -> dict[str, Any]:
+    images = torch.randint(0, 256, (2, 3, height, width), dtype=torch.uint8)
+    return {"lq": images, "gt": images.flip(0), "key": ["a", "b"]}
+
+
+def test_the_modes_of_a_model() -> None:
+    model = restorer(edge_loss={"type": "EdgeLoss", "loss_weight": 0.05})
+    data = model.data_preprocessor(batch(), True)
+    stages = model(data["inputs"], mode="tensor")
+    assert [tuple(stage.shape) for stage in stages] == [(2, 3, 16, 24)] * 3
+    losses = model(**data, mode="loss")
+    assert len(losses) == 6
+    total, logged = model.parse_losses(losses)
+    torch.testing.assert_close(total, sum(losses.values()))  # parse_losses leaves out what is not called a loss
+    assert logged.keys() == {"loss", *losses}
+    with pytest.raises(InputError, match="mode 'losses' is not known: use tensor, loss or predict"):
+        model(**data, mode="losses")
+    with pytest.raises(InputError, match="give data_samples with gt"):
+        model(data["inputs"], mode="loss")
+
+
+def test_pictures_are_padded_by_reflection_and_cropped_again() -> None:
+    model = restorer().eval()
+    data = model.data_preprocessor(batch(17, 21))
+    assert tuple(data["inputs"].shape) == (2, 3, 24, 24)
+    torch.testing.assert_close(data["inputs"][..., :17, 21], data["inputs"][..., :17, 19])
+    samples = model.test_step(batch(17, 21))
+    assert [tuple(sample.pred.shape) for sample in samples] == [(3, 17, 21)] * 2
+
+
+def test_bf16_on_a_cpu_and_gradient_clipping() -> None:
+    model = restorer(precision="bf16")
+    wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=1.0), clip_grad={"max_norm": 0.01})
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    assert torch.isfinite(model.train_step(batch(), wrapper)["loss"])
+    moved = {
+        name: value - before[name] for name, value in model.state_dict().items() if not name.endswith("act.weight")
+    }
+    length = float(torch.stack([value.double().square().sum() for value in moved.values()]).sum().sqrt())
+    assert 0 < length <= 0.0101  # the clipped gradient, at a rate of 1
+
+
+def test_what_would_count_parts_as_iterations_is_refused() -> None:
+    model = restorer()
+    wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=1.0), accumulative_counts=2)
+    with pytest.raises(InputError, match="leave it out and set micro_batch_size"):
+        model.train_step(batch(), wrapper)
+    with pytest.raises(InputError, match="micro_batchsize"):
+        restorer(micro_batchsize=2)
+
+
+def test_our_scope_is_a_child_of_the_hosts() -> None:
+    assert MODELS.parent is PARENT
+    assert isinstance(PARENT.build({"type": "mprnet.MPRNet", **TINY}), MPRNet)
+    assert issubclass(MODELS.get("MPRNetRestorer"), BaseModel)
+
+
+@pytest.mark.parametrize("protocol", ["gopro", "sidd", "rain"])
+def test_a_metric_scores_by_its_protocol(protocol: str) -> None:
+    metric = RestorationMetric(protocol)
+    images = [torch.rand(3, 24, 24, generator=torch.Generator().manual_seed(seed)) for seed in (1, 2)]
+    for name, image in zip("ab", images, strict=True):
+        sample = BaseDataElement(metainfo={"key": name})
+        sample.pred, sample.gt = image, (image + 0.1).clamp(0, 1)
+        metric.process(None, [sample.to_dict() | {"key": name}])
+    scores = metric.evaluate(2)
+    assert scores.keys() == {f"{protocol}/psnr", f"{protocol}/ssim"}
+    assert 15 < scores[f"{protocol}/psnr"] < 30
+    with pytest.raises(InputError, match="goproo"):
+        RestorationMetric("goproo")
+
+
+def test_weights_of_any_origin_by_their_scheme(tmp_path: Path) -> None:
+    net = fill(MPRNet(**TINY))
+    save_weights(net.state_dict(), tmp_path / "w.safetensors", "safetensors")
+    loaded = CheckpointLoader.load_checkpoint(f"mprnet://{tmp_path}/w.safetensors")
+    model = restorer()
+    model.load_state_dict(loaded["state_dict"])
+    assert all(torch.equal(value, net.state_dict()[name]) for name, value in model.state_dict().items())
+    with pytest.raises(InputError, match="nowhere"):
+        CheckpointLoader.load_checkpoint("mprnet://nowhere")
+
+
+def test_an_inferencer_is_the_restorer(tmp_path: Path) -> None:
+    net = fill(MPRNet(**TINY))
+    net.tail.weight.data *= 0.02
+    weights = tmp_path / "w.pth"
+    save_weights(net.state_dict(), weights, "host")
+    image = picture(3)
+    write_picture(tmp_path / "photos" / "a.png", image)
+    infer = MPRNetInferencer(weights=str(weights), device="cpu", precision="fp32")
+    result = infer(str(tmp_path / "photos"), out_dir=str(tmp_path / "out"))["predictions"]
+    expected = Restorer(net, "cpu", precision="fp32")(image)
+    np.testing.assert_array_equal(result[0], expected)
+    written = cv2.imread(str(tmp_path / "out" / "a.png"))
+    assert written is not None
+    np.testing.assert_array_equal(written[..., ::-1], expected)
+
+
+def test_neither_host_imports_the_other() -> None:
+    code = "import sys, mprnet_plugin.hosts.{}; print(sorted({{name.partition('.')[0] for name in sys.modules}}))"
+    for host, other in (("mmengine", "basicsr"), ("basicsr", "mmengine")):
+        done = subprocess.run(
+            [sys.executable, "-c", code.format(host)], capture_output=True, text=True, check=True, timeout=120
+        )
+        assert f"'{host}'" in done.stdout
+        assert f"'{other}'" not in done.stdout
