@@ -95,6 +95,9 @@ class MPRNetModel(ResumableModel):
 
     def _to_device(self, x: Tensor) -> Tensor:
         x = x.to(self.device, non_blocking=True)
+        if x.is_cuda:
+            # The host's CUDA prefetcher copied it on a stream of its own, which must not use its memory again too soon.
+            x.record_stream(torch.cuda.current_stream(x.device))
         return x.float().div_(255) if x.dtype == torch.uint8 else x
 
     def optimize_parameters(self, current_iter: int) -> None:

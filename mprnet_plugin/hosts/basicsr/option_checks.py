@@ -7,9 +7,7 @@ chooses by name, a network, a loss, an optimiser, is checked against the signatu
 from __future__ import annotations
 
 import importlib.util
-import inspect
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from basicsr.utils import registry
 from mprnet_plugin.archs.local_pooling import MPRNetLocal, use_local_pooling
 from mprnet_plugin.archs.mprnet_arch import SIZE_MULTIPLE, MPRNet
 from mprnet_plugin.errors import InputError, nearest
+from mprnet_plugin.hosts.basicsr.component_checks import check_call, lookup, try_call
 from mprnet_plugin.hosts.basicsr.metrics import scoring_of
 from mprnet_plugin.hosts.basicsr.parts import check_schedule, optimizers, schedulers
 from mprnet_plugin.hosts.basicsr.run_options import MODEL_TYPE, LoggerOptions, RunOptions, dataset_options
@@ -173,6 +172,8 @@ def _check_loader(section: Mapping[str, Any], where: str, kind: str) -> None:
         )
     if section.get("prefetch_mode") == "cuda" and not torch.cuda.is_available():
         raise InputError(f"{where}:prefetch_mode: cuda needs a GPU: leave it out")
+    if section.get("prefetch_mode") == "cuda" and section.get("pin_memory") is not True:
+        raise InputError(f"{where}:prefetch_mode: cuda needs pinned memory: write pin_memory: true beside it")
     if {"batch_size", "batch_size_per_gpu"} <= section.keys():
         raise InputError(
             f"{where}: batch_size (of all processes) and batch_size_per_gpu (of each) exclude each other: leave out one"
@@ -181,7 +182,7 @@ def _check_loader(section: Mapping[str, Any], where: str, kind: str) -> None:
 
 def _check_dataset(section: Mapping[str, Any], where: str, kind: str, val: ValOptions, net: torch.nn.Module) -> None:
     _check_loader(section, where, kind)
-    dataset = _lookup(section.get("type"), registry.DATASET_REGISTRY, where)
+    dataset = lookup(section.get("type"), registry.DATASET_REGISTRY, where)
     if hasattr(dataset, "options_class"):
         dataset_options(dataset, kind == "train").read({"phase": kind, **section}, where)
     if kind != "train":
@@ -199,22 +200,22 @@ def _check_dataset(section: Mapping[str, Any], where: str, kind: str, val: ValOp
 
 
 def _check_metric(metric: Component, where: str) -> None:
-    _check_call(metric, registry.METRIC_REGISTRY, where, {"better"}, ("img", "img2"))
+    check_call(metric, registry.METRIC_REGISTRY, where, {"better"}, ("img", "img2"))
 
 
 def _check_val(val: ValOptions, net: torch.nn.Module) -> None:
     if val.local_pooling is not None:
         if not isinstance(net, MPRNet):
             raise InputError(f"val:local_pooling: is for MPRNet, network_g is {type(net).__name__}: leave it out")
-        _try_call(use_local_pooling, val.local_pooling.model_dump(), "val:local_pooling", net)
+        try_call(use_local_pooling, val.local_pooling.model_dump(), "val:local_pooling", net)
     for name, metric in (val.metrics or {}).items():
         _check_metric(metric, f"val:metrics:{name}")
 
 
 def _check_network(network: Component) -> torch.nn.Module:
-    call = _check_call(network, registry.ARCH_REGISTRY, "network_g")
+    call = check_call(network, registry.ARCH_REGISTRY, "network_g")
     with torch.device("meta"):  # shapes only
-        net: torch.nn.Module = _try_call(call, network.arguments, "network_g")
+        net: torch.nn.Module = try_call(call, network.arguments, "network_g")
     return net
 
 
@@ -224,76 +225,18 @@ def _check_train(train: TrainOptions) -> None:
         if loss is None:
             continue
         where = f"train:{name}"
-        _try_call(_check_call(loss, registry.LOSS_REGISTRY, where), loss.arguments, where)
+        try_call(check_call(loss, registry.LOSS_REGISTRY, where), loss.arguments, where)
         if loss.arguments.get("reduction") == "none":
             raise InputError(f"{where}:reduction: none leaves no number to minimise: use mean or sum")
     where = "train:optim_g"
-    call = _check_call(train.optim_g, optimizers(), where, skip=("params",))
+    call = check_call(train.optim_g, optimizers(), where, skip=("params",))
     if "lr" not in train.optim_g.arguments:
         raise InputError(f"option {where}:lr is missing")
-    optimizer = _try_call(call, train.optim_g.arguments, where, [torch.nn.Parameter(torch.zeros(1))])
+    optimizer = try_call(call, train.optim_g.arguments, where, [torch.nn.Parameter(torch.zeros(1))])
     where = "train:scheduler"
-    call = _check_call(train.scheduler, schedulers(), where, skip=("optimizer", "last_epoch"))
-    scheduler = _try_call(call, train.scheduler.arguments, where, optimizer)
+    call = check_call(train.scheduler, schedulers(), where, skip=("optimizer", "last_epoch"))
+    scheduler = try_call(call, train.scheduler.arguments, where, optimizer)
     try:
         check_schedule(scheduler, train.total_iter)
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
-
-
-def _check_call(
-    part: Component, known: Any, where: str, also: Iterable[str] = (), skip: Iterable[str] = ("self",)
-) -> Callable[..., Any]:
-    """Check the names of a ``{type: NAME, argument: value, ...}`` section against NAME's signature.
-
-    Args:
-        part: The section.
-        known: A registry of the host, or a dictionary: names to what may be chosen.
-        where: The section's path, for messages.
-        also: Further names that somebody else reads.
-        skip: Arguments that are not the section's to give.
-
-    Returns:
-        What is called NAME.
-    """
-    call: Callable[..., Any] = _lookup(part.type, known, where)
-    arguments = _arguments(call, skip)
-    names = {*also, *arguments}
-    for name in part.arguments:
-        if name not in names:
-            raise InputError(f"option {where}:{name} is read by nobody, {nearest(name, names)}")
-    for name, parameter in arguments.items():
-        if parameter.default is inspect.Parameter.empty and name not in part.arguments:
-            raise InputError(f"option {where}:{name} is missing")
-    return call
-
-
-def _try_call(call: Callable[..., Any], options: Mapping[str, Any], where: str, *arguments: object) -> Any:
-    """Build what a section describes, to hear now what is wrong with its values."""
-    try:
-        return call(*arguments, **options)
-    except InputError as error:
-        joint = ":" if re.match(r"\w+: ", str(error)) else ": "  # the error itself starts with an option's name, or not
-        raise InputError(f"{where}{joint}{error}") from error
-    except Exception as error:  # whatever a constructor does with a value it was not made for
-        given = shorten(", ".join(f"{key}: {shorten(value)}" for key, value in options.items())).strip("\"'")
-        reason = " ".join(str(error).partition("\n")[0].split())
-        raise InputError(f"{where}: does not take these values ({reason}); given {given}") from error
-
-
-def _arguments(call: Callable[..., Any], skip: Iterable[str]) -> dict[str, inspect.Parameter]:
-    """Return what a function or class can be given by name; a class that passes names on takes its base's as well."""
-    parameters = dict(inspect.signature(call).parameters)
-    variable = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
-    if inspect.isclass(call) and any(one.kind == inspect.Parameter.VAR_KEYWORD for one in parameters.values()):
-        parameters = {**inspect.signature(call.__mro__[1]).parameters, **parameters}
-    return {name: one for name, one in parameters.items() if one.kind not in variable and name not in skip}
-
-
-def _lookup(name: object, known: Any, where: str) -> Any:
-    if name is None:
-        raise InputError(f"{where}:type is missing")
-    # The host registers some of its own parts with a suffix, and finds them without.
-    if not isinstance(name, str) or (name not in known and f"{name}_basicsr" not in known):
-        raise InputError(f"{where}:type: {shorten(name)} is not known, {nearest(str(name)[:80], known.keys())}")
-    return known[name] if isinstance(known, dict) else known.get(name)
