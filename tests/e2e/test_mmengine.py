@@ -198,7 +198,7 @@ def test_a_moving_average_is_read_by_everybody(trained: tuple[Path, dict[str, Do
     with torch.no_grad():
         expected = theirs(image)
     torch.testing.assert_close(Restorer(ours, "cpu", "fp32")(image), expected, atol=2e-6, rtol=0)
-    command = ("mprnet_plugin.inference.cli", "--input_image", "data/test/input/0.png", "--output_path", "restored")
+    command = ("mprnet_plugin.inference", "--input_image", "data/test/input/0.png", "--output_path", "restored")
     ok(run(folder, *command, "--task", "deblur", "--weight_path", str(file)))
     assert (folder / "restored").is_dir()
 

@@ -146,9 +146,10 @@ def report_input_errors(is_train: bool) -> None:
             message = str(error).strip().rpartition("\n")[2].removeprefix(f"{InputError.__module__}.InputError: ")
             sys.stderr.write(f"error: {message}\n")
             raise SystemExit(2)
-        stopping = RUN.stop.signal is not None and isinstance(error, RuntimeError)
+        stopping = RUN.stop.signal is not None and isinstance(error, (RuntimeError, EOFError, OSError))
         if stopping and RUN.model is not None and not RUN.model.in_step:
-            # Loading processes that got the same signal are gone, so there is no next batch; what is trained is whole.
+            # Loading processes that got the same signal are gone, so the next batch does not come, or is cut off in the
+            # middle of its way; what is trained is whole.
             RUN.model.stop_if_asked(RUN.model.iteration)
         if isinstance(error, OSError) and error.errno in _NO_ROOM:
             again = "; then add --auto_resume to continue" if is_train else ""
