@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -45,14 +44,34 @@ class ResumableTrainLoop(IterBasedTrainLoop):  # type: ignore[misc]
         """Train from the iteration that the run has come to."""
         start: int = self._iter
         if start and self._tell(self.dataloader, start):
-            # The host asks for as many batches as were trained on, and throws them away: these cost nothing.
-            self.dataloader_iterator = itertools.chain(itertools.repeat(None, start), _later(self.dataloader))
+            self.dataloader_iterator = _LaterBatches(self.dataloader, start)
         return super().run()
 
 
-def _later(dataloader: DataLoader[Any]) -> Iterator[Any]:
-    """Start to load when the first batch is asked for."""
-    yield from dataloader
+class _LaterBatches(Iterator[Any]):
+    """The batches of a run that resumes; the host throws as many away as were trained on, and these cost nothing.
+
+    Args:
+        dataloader: Begins where the run does; its processes start when the first batch is asked for.
+        skipped: How many the host asks for in vain.
+    """
+
+    def __init__(self, dataloader: DataLoader[Any], skipped: int) -> None:
+        self._dataloader = dataloader
+        self._skipped = skipped
+        self._batches: Iterator[Any] | None = None
+
+    def __next__(self) -> Any:
+        if self._skipped:
+            self._skipped -= 1
+            return None
+        if self._batches is None:
+            self._batches = iter(self._dataloader)
+        return next(self._batches)
+
+    def skip_iter(self, number: int) -> None:
+        """Skip batches, as onedl-mmengine asks for it."""
+        self._skipped -= number
 
 
 class MultiTestLoop(BaseLoop):  # type: ignore[misc]
