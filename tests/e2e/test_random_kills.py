@@ -77,7 +77,7 @@ def end_at_random(running: Running, processes: int, number: signal.Signals, draw
     """Send a signal some time after the first iteration, or in one of ten times while it starts; return the status."""
     wait = draw.uniform(1.5, 6) if draw.random() < 0.1 else draw.uniform(0, 1.5)
     if wait < 1.5:
-        while running.process.poll() is None and not re.search(r"iter: +\d", running.log.read_text()):
+        while running.process.poll() is None and "l_total" not in running.log.read_text():
             time.sleep(0.01)
     end = time.monotonic() + wait
     while time.monotonic() < end and running.process.poll() is None:
