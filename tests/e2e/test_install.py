@@ -126,7 +126,9 @@ def test_install_activate_uninstall(
         done = environment.run("-c", REGISTERED.format(bare=switch), MPRNET_PLUGIN_DISABLE=switch)
         assert done.stdout.strip() == expected, done.stderr
     assert "-opt" in environment.run("-m", "basicsr.train", "--help").stdout
-    assert "train_MPRNet_Deblur.yml" in environment.run("-m", "mprnet_plugin.shipped_options").stdout
+    listed = environment.run("-m", "mprnet_plugin.shipped_options").stdout
+    assert "train_MPRNet_Deblur.yml" in listed
+    assert "mprnet_deblur_gopro.py" in listed
     assert list(environment.empty.iterdir()) == []
     assert {path for path in environment.files() - installed if "__pycache__" not in path.parts} == set()
 
@@ -153,7 +155,9 @@ def test_source_archive_is_complete(environment: Environment, source: Path) -> N
         assert set(content.namelist()) >= {*AUTOLOAD, "mprnet_plugin/py.typed", "lmdb_tools/py.typed"}
         demo = {f"mprnet_plugin/weights/demo/{task}.safetensors" for task in ("Deblurring", "Denoising", "Deraining")}
         assert set(content.namelist()) >= demo
-        recipes = {f"mprnet_plugin/recipes/{path.name}" for path in (ROOT / "options").iterdir()}
+        options = ROOT / "options"
+        files = (path for path in options.rglob("*.*") if path.suffix in (".yml", ".json", ".py"))
+        recipes = {f"mprnet_plugin/recipes/{path.relative_to(options)}" for path in files}
         assert set(content.namelist()) >= recipes
         (record,) = (name for name in content.namelist() if name.endswith("RECORD"))
         listed = {line.split(",")[0] for line in content.read(record).decode().splitlines()}

@@ -51,12 +51,24 @@ def test_denoising_beats_the_input(tmp_path: Path) -> None:
     assert {"datasets", "experiments", "results", "tb_logger"} <= {path.name for path in work.iterdir()}
 
 
+@pytest.mark.slow
+def test_the_other_host_ends_with_the_same_report(tmp_path: Path) -> None:
+    done = quickstart(tmp_path, "--task", "denoise", "--host", "mmengine", "--workdir", "run", "--iterations", "4")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert len(re.findall(r"^\| \w+ \| [\d.]+ → [\d.]+ dB \|", done.stdout, re.M)) == 7
+    work = tmp_path / "run"
+    assert (work / "quickstart_denoise.png").is_file()
+    assert (work / "work_dirs" / "quickstart_denoise" / "iter_4.pth").is_file()
+    assert not (work / "experiments").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--task", "colour"], "task 'colour' is unknown, known are deblur, denoise, derain"),
         (["--iterations", "0"], "--iterations is '0'; expected a whole number"),
         (["--python", "no-such-python"], "--python: there is no program 'no-such-python'"),
+        (["--host", "keras"], "--host is 'keras'; expected basicsr or mmengine"),
         (["--python-env", "old"], "--python-env is 'old'; expected new or current"),
         (["--tusk", "denoise"], "option '--tusk' is not known"),
         (["--task"], "--task needs a value"),
