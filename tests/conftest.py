@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
+# With AMX `precision: auto` is bf16, and what the tests compare would differ from machine to machine. Commands that
+# they run inherit it. It must be there before torch is.
+os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE")
+
 import pytest
 import torch
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -23,6 +24,7 @@ __all__ = [
     "Precision",
     "choose",
     "describe",
+    "may_use",
     "needed_memory",
     "running",
     "this_machine",
@@ -89,9 +91,25 @@ def _processor() -> frozenset[str]:
         lines = []
     flags = next((set(line.split()) for line in lines if line.startswith("flags")), set())
     answers = {name: getattr(torch.cpu, known[name], None) if name in known else None for name in _FLAGS}
-    return frozenset(
-        name for name, flag in _FLAGS.items() if (answer() if (answer := answers[name]) else flag in flags)
-    )
+    there = {name for name, flag in _FLAGS.items() if (answer() if (answer := answers[name]) else flag in flags)}
+    return frozenset(name for name in there if may_use(name, os.environ.get("ONEDNN_MAX_CPU_ISA", "")))
+
+
+def may_use(feature: str, limit: str) -> bool:
+    """Tell whether oneDNN, which runs torch's convolutions, may use a feature under its own limit.
+
+    Args:
+        feature: As in :class:`Machine`.
+        limit: The variable ``ONEDNN_MAX_CPU_ISA``; empty where it is not set.
+
+    Example:
+        >>> may_use("amx", ""), may_use("amx", "AVX512_CORE_BF16"), may_use("avx512_bf16", "AVX512_CORE_BF16")
+        (True, False, True)
+    """
+    if limit.upper() in ("", "DEFAULT", "ALL"):
+        return True
+    marks = ("AMX",) if feature.startswith("amx") else ("BF16", "FP16", "AMX", "AVX10")
+    return any(mark in limit.upper() for mark in marks)
 
 
 def choose(engine: Engine, precision: Precision, machine: Machine, compiled: bool = False) -> Choice:

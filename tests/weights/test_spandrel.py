@@ -34,4 +34,4 @@ def test_same_picture(form: Any, kwargs: dict[str, Any], tmp_path: Path) -> None
     with torch.no_grad():
         expected = theirs(image)
     # spandrel too returns stage 3, clamped.
-    torch.testing.assert_close(Restorer(net, "cpu", "fp32")(image), expected, atol=2e-6, rtol=0)
+    torch.testing.assert_close(Restorer(net, "cpu", "fp32", engine="torch")(image), expected, atol=2e-6, rtol=0)
