@@ -187,7 +187,6 @@ def _prepared(chain: Chain) -> Function:
 def _extract(net: Any, x: Tensor) -> Tensor:  # noqa: ANN401 - ncnn has no types
     """Run one net on (1, C, H, W); the result lies in the pool's memory for as long as it lives."""
     ncnn = importlib.import_module("ncnn")
-    net.opt.num_threads = torch.get_num_threads()
     _clear_pools((x.shape[1], x.shape[3]))
     values = x[0].numpy()  # ncnn reads it in place and does not keep it alive
     with net.create_extractor() as extractor:
@@ -210,6 +209,7 @@ def _load(chain: Chain) -> Any:  # noqa: ANN401 - ncnn has no types
     net = ncnn.Net()
     option = net.opt
     option.use_vulkan_compute = False
+    option.num_threads = torch.get_num_threads()  # kernels are prepared for them
     # Digits are kept: nothing is stored or computed with fewer than 32 bits.
     option.use_fp16_packed = option.use_fp16_storage = option.use_fp16_arithmetic = False
     option.use_bf16_packed = option.use_bf16_storage = False
