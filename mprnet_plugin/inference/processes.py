@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import logging
 import os
 from typing import NamedTuple
 
@@ -14,8 +13,6 @@ from mprnet_plugin.errors import InputError
 from mprnet_plugin.inference.outcomes import Outcome
 
 __all__ = ["Processes", "own_device", "this_process"]
-
-logger = logging.getLogger(__name__)
 
 _NAMES = (("RANK", "WORLD_SIZE", "LOCAL_RANK"), ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID"))
 """torchrun's and SLURM's names of the same."""
@@ -31,7 +28,11 @@ class Processes(NamedTuple):
     local: int = 0
 
     def gathered(self, mine: list[Outcome]) -> list[Outcome]:
-        """Return every process's outcomes in the files' order; where a process was lost, what this one has."""
+        """Return every process's outcomes in the files' order.
+
+        Raises:
+            InputError: A process was lost, so that nobody knows what became of its files.
+        """
         if self.total == 1:
             return mine
         parts: list[list[Outcome]] = [[] for _ in range(self.total)]
@@ -41,10 +42,9 @@ class Processes(NamedTuple):
             distributed.destroy_process_group()
         except RuntimeError as error:
             reason = str(error).partition("\n")[0][:200]
-            logger.error(
-                "a process was lost (%s): its files and the others' are not in this summary; run it again", reason
-            )
-            return mine
+            raise InputError(
+                f"a process was lost ({reason}): results that are there are whole; run the same again for the rest"
+            ) from error
         longest = max(map(len, parts))
         return [part[index] for index in range(longest) for part in parts if index < len(part)]
 

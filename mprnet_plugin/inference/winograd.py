@@ -13,6 +13,7 @@ import importlib
 import os
 import tempfile
 import threading
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TypeGuard
@@ -56,12 +57,10 @@ class Chain(NamedTuple):
         return len(self.layers)
 
     def signature(self) -> Signature:
-        """Return what changes with the weights, also where they were written to behind autograd's back."""
+        """Return what a loaded net depends on: the threads, and the weights, also where they changed by ``.data``."""
         weights = [layer.weight for layer in self.layers] + ([self.act.weight] if self.act else [])
-        return tuple(
-            (weight.data_ptr(), int(weight.detach().contiguous().view(torch.int32).sum(dtype=torch.int64)))
-            for weight in weights
-        )
+        sums = (zlib.crc32(np.ascontiguousarray(weight.detach().numpy()).data) for weight in weights)
+        return torch.get_num_threads(), *sums
 
 
 class _Prepared(NamedTuple):

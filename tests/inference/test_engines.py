@@ -98,7 +98,7 @@ def test_the_network_is_as_it_was(net: MPRNet) -> None:
     assert [list(one.state_dict()) for one in copies] == [keys, keys]
 
 
-@pytest.mark.parametrize("write", ["optimizer", "data", "load", "slope"])
+@pytest.mark.parametrize("write", ["optimizer", "data", "load", "slope", "turn"])
 def test_changed_weights_are_noticed(calls: list[int], write: str) -> None:
     net = fill(MPRNet(**WIDE)).eval()
     x = torch.rand(1, 3, 64, 64)
@@ -110,6 +110,10 @@ def test_changed_weights_are_noticed(calls: list[int], write: str) -> None:
     elif write == "data":  # as moving averages are written, which no version of a tensor counts
         for parameter in net.parameters():
             parameter.data.mul_(0.9).add_(0.001)
+    elif write == "turn":  # the same values at other places
+        for module in net.modules():
+            if isinstance(module, torch.nn.Conv2d):
+                module.weight.data.copy_(module.weight.flip(2, 3))
     elif write == "load":
         net.load_state_dict({key: value * 0.9 for key, value in net.state_dict().items()})
     else:
@@ -122,6 +126,19 @@ def test_changed_weights_are_noticed(calls: list[int], write: str) -> None:
             result = net(x)[0]
     assert error(expected, before) > 100 * TOLERANCE
     assert error(result, expected) < TOLERANCE
+
+
+def test_another_number_of_threads_is_noticed(capfd: pytest.CaptureFixture[str]) -> None:
+    """ncnn says so on standard error, for each call, where its kernels were prepared for another number."""
+    net, threads = fill(MPRNet(**WIDE)).eval(), torch.get_num_threads()
+    try:
+        for number in (1, 2):
+            torch.set_num_threads(number)
+            with torch.inference_mode(), winograd.winograd(net):
+                net(torch.rand(1, 3, 64, 64))
+    finally:
+        torch.set_num_threads(threads)
+    assert "num_threads" not in capfd.readouterr().err
 
 
 def test_gradients_and_other_dtypes_stay_with_torch(calls: list[int]) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import datetime
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +15,7 @@ from PIL import Image
 from mprnet_plugin.archs.mprnet_arch import MPRNet
 from mprnet_plugin.data.decoding import own_size_limit
 from mprnet_plugin.errors import InputError
+from mprnet_plugin.inference import processes
 from mprnet_plugin.inference.pipeline import in_three_steps
 from mprnet_plugin.inference.processes import Processes, this_process
 from mprnet_plugin.inference.restorer import Restorer
@@ -118,6 +121,18 @@ def test_processes_that_do_not_go_together(monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.setenv(name, value)
     with pytest.raises(InputError, match="RANK=3, WORLD_SIZE=2"):
         this_process()
+
+
+def test_a_process_that_is_lost_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody knows what became of its files, so the summary cannot be true, nor a status of 0."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    monkeypatch.setenv("MASTER_PORT", str(port))
+    monkeypatch.setattr(processes, "_PATIENCE", datetime.timedelta(seconds=2))
+    with pytest.raises(InputError, match="a process was lost"):
+        Processes(0, 2).gathered([])
 
 
 def test_two_processes_share_the_files_out(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import inspect
 import os
 import traceback
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -60,7 +61,8 @@ def read_config(args: argparse.Namespace) -> Config:
     Raises:
         InputError: It cannot be read, or has a name at the top that is nearly one that the runner knows.
     """
-    path = find_options(args.config)
+    # A bare name without a suffix would first mean the options file of that name.
+    path = find_options(args.config if Path(args.config).suffix else f"{args.config}.py")
     try:
         config = Config.fromfile(path)
         config.merge_from_dict(args.cfg_options or {})
