@@ -28,6 +28,21 @@ pytestmark = pytest.mark.slow
 TRAIN, TEST = ("mprnet_plugin.hosts.mmengine.train", "mprnet_plugin.hosts.mmengine.test")
 TASKS = ("deblur", "denoise")
 Weights = dict[str, Tensor]
+COUNTING = """
+from mprnet_plugin.data.paired_dataset import PairedRestorationDataset
+from mprnet_plugin.hosts.mmengine import registry
+from mprnet_plugin.hosts.mmengine.dataset import from_keywords
+
+
+class CountingDataset(PairedRestorationDataset):
+    def __getitem__(self, index):
+        with open("reads.txt", "a") as file:
+            file.write(".")
+        return super().__getitem__(index)
+
+
+registry.DATASETS.register_module(module=from_keywords(CountingDataset))
+"""
 
 
 def ok(done: Done) -> Done:
@@ -106,10 +121,13 @@ def test_a_killed_run_resumes_bit_for_bit_and_passes_over_a_damaged_checkpoint(
     folder = two_hosts.write_data(tmp_path)
     content = two_hosts.config("denoise")
     content["train_dataloader"] |= {"num_workers": 1, "persistent_workers": True}
+    (folder / "counting.py").write_text(COUNTING)
+    content["custom_imports"]["imports"].append("counting")
+    content["train_dataloader"]["dataset"]["type"] = "CountingDataset"
     two_hosts.write_config(folder, content, "denoise.py")
     work = folder / "work_dirs" / "denoise"
     command = [sys.executable, str(ROOT / "scripts" / "mmengine_train.py"), "denoise.py"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(folder)}
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
         deadline = time.monotonic() + 120
@@ -122,7 +140,12 @@ def test_a_killed_run_resumes_bit_for_bit_and_passes_over_a_damaged_checkpoint(
     damaged = work / "iter_29.pth"
     damaged.write_bytes(last.read_bytes()[:-1000])
 
-    done = ok(run(folder, TRAIN, "denoise.py", "--resume"))
+    (folder / "reads.txt").unlink()
+
+    done = ok(run(folder, TRAIN, "denoise.py", "--resume", PYTHONPATH=str(folder)))
+    left = two_hosts.ITERATIONS - int(last.stem.removeprefix("iter_"))
+    reads = len((folder / "reads.txt").read_text())
+    assert reads <= (left + 5) * two_hosts.BATCH  # some are loaded ahead; to replay the others would take ten more
     assert f"skipping {damaged.name}" in done.stdout + done.stderr
     first = scalars(work)[0]["iter"]
     assert first == int(last.stem.removeprefix("iter_")) + 1

@@ -128,17 +128,26 @@ def test_changed_weights_are_noticed(calls: list[int], write: str) -> None:
     assert error(result, expected) < TOLERANCE
 
 
-def test_another_number_of_threads_is_noticed(capfd: pytest.CaptureFixture[str]) -> None:
-    """ncnn says so on standard error, for each call, where its kernels were prepared for another number."""
+def test_another_number_of_threads_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     net, threads = fill(MPRNet(**WIDE)).eval(), torch.get_num_threads()
+    used: list[int] = []
+    extract = winograd._extract
+
+    def noted(found: Any, x: torch.Tensor) -> torch.Tensor:
+        used.append(found.opt.num_threads)
+        return extract(found, x)
+
+    monkeypatch.setattr(winograd, "_extract", noted)
+    winograd._PREPARED.clear()
     try:
         for number in (1, 2):
             torch.set_num_threads(number)
+            used.clear()
             with torch.inference_mode(), winograd.winograd(net):
                 net(torch.rand(1, 3, 64, 64))
+            assert set(used) == {number}
     finally:
         torch.set_num_threads(threads)
-    assert "num_threads" not in capfd.readouterr().err
 
 
 def test_gradients_and_other_dtypes_stay_with_torch(calls: list[int]) -> None:

@@ -82,6 +82,28 @@ def test_every_format_gives_the_same_weights(kind: str, tmp_path: Path) -> None:
     assert len(slopes) == 1
 
 
+@pytest.mark.parametrize("prefix", ["generator.", "module.generator.", "net_g."])
+def test_a_prefix_of_all_names_is_taken_off(prefix: str, net: MPRNet, tmp_path: Path) -> None:
+    path = tmp_path / "w.pth"
+    torch.save({"state_dict": {f"{prefix}{key}": value for key, value in net.state_dict().items()}}, path)
+    assert load_state_dict(path).keys() == net.state_dict().keys()
+    some = {(prefix if key != "tail.weight" else "") + key: value for key, value in net.state_dict().items()}
+    torch.save({"state_dict": some}, path)
+    with pytest.raises(InputError):
+        infer_config(load_state_dict(path))
+
+
+def test_what_mmengine_puts_beside_weights_is_data(net: MPRNet, tmp_path: Path) -> None:
+    """As its released runner writes it, without our hook."""
+    logging = pytest.importorskip("mmengine.logging")
+    history = logging.HistoryBuffer([0.5, 0.25], [1, 1])
+    hub = {"log_scalars": {"train/loss": history}, "runtime_info": {"iter": np.int64(3)}, "resumed_keys": {}}
+    path = tmp_path / "w.pth"
+    torch.save({"meta": {"seed": np.float64(1)}, "state_dict": net.state_dict(), "message_hub": hub}, path)
+    read = load_state_dict(path)
+    assert all(torch.equal(read[key], value) for key, value in net.state_dict().items())
+
+
 def test_loading_keeps_the_network_tied(net: MPRNet, tmp_path: Path) -> None:
     target = MPRNet(**TINY)
     before = len(list(target.parameters()))
