@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from mprnet_plugin.errors import InputError, nearest
+from mprnet_plugin.errors import InputError
 from mprnet_plugin.hosts.basicsr.current_run import RUN
 from mprnet_plugin.hosts.basicsr.launch import check_launcher, count_processes, report_input_errors
 from mprnet_plugin.hosts.basicsr.option_checks import check_model_type, check_options
@@ -164,10 +164,12 @@ def _extent(value: object, known: dict[int, int]) -> int:
 
 
 def apply_override(opt: Opt, override: str) -> None:
-    """Put one ``KEY=VALUE`` of ``--force_yml`` into ``opt``; the value is YAML, never code.
+    """Put one ``KEY=VALUE`` of ``--force_yml`` into ``opt``; the value is YAML or, as for the host, None; never code.
+
+    A new option is taken as the host takes it: ours are checked with the others, another model's only it knows.
 
     Raises:
-        InputError: No ``=``, or a section that the file does not have; names the nearest ones.
+        InputError: No ``=``, or a section that the file does not have.
     """
     keys, equals, value = override.partition("=")
     if not equals:
@@ -175,7 +177,7 @@ def apply_override(opt: Opt, override: str) -> None:
     *sections, last = keys.strip().split(":")
     section: Any = opt
     ours = opt.get("model_type") == MODEL_TYPE
-    if "." in keys:
+    if ours and "." in keys:
         raise InputError(f"--force_yml {override!r}: sections are joined by colons: {keys.replace('.', ':')}={value}")
     for name in sections:
         if ours and section is opt and section.get(name) is None and name in RunOptions.model_fields:
@@ -183,11 +185,9 @@ def apply_override(opt: Opt, override: str) -> None:
         section = section.get(name) if isinstance(section, dict) else None
         if not isinstance(section, dict):
             raise InputError(f"--force_yml {override!r}: the options file has no section {name!r} there")
-    # A new option of ours is checked with the others; of another model's nobody knows which there are.
-    if last not in section and not ours:
-        raise InputError(f"--force_yml {override!r}: the options file has no {last!r} there, {nearest(last, section)}")
     try:
-        section[last] = yaml.load(value, Loader=_Loader)  # noqa: S506  (a SafeLoader)
+        none = value.strip().lower() == "none"
+        section[last] = None if none else yaml.load(value, Loader=_Loader)  # noqa: S506  (a SafeLoader)
     except Exception as error:  # as above
         raise InputError(f"--force_yml {override!r}: the value is not valid YAML") from error
 

@@ -179,12 +179,16 @@ def test_yaml_constructs_no_objects(tmp_path: Path) -> None:
     assert (tmp_path / "pwned").exists()
 
 
-def test_force_yml_overrides_and_names_the_near_keys(tmp_path: Path) -> None:
+def test_force_yml_of_other_models_stays_the_hosts(tmp_path: Path) -> None:
     options_file(tmp_path)
-    assert value(parse(["-opt", "run.yml", "--force_yml", "name=other"]), tmp_path, plugin=True) == ["other", "run.yml"]
-    done = run(parse(["-opt", "run.yml", "--force_yml", "nmae=other"]), tmp_path, plugin=True)
+    overrides = ["name=other", "val:new=3", "path:resume_state=None", "path:x=~", "val:list=[1, 2]", "val:on=True"]
+    code = parse(["-opt", "run.yml", "--force_yml", *overrides]).replace('[opt["name"], args.opt]', "opt")
+    ours = value(code, tmp_path, plugin=True)
+    assert ours == value(code, tmp_path, plugin=False)
+    assert ours["val"] == {"new": 3, "list": [1, 2], "on": True}
+    done = run(parse(["-opt", "run.yml", "--force_yml", "vla:new=3"]), tmp_path, plugin=True)
     assert done.returncode == 2
-    assert "did you mean 'name'" in done.stderr
+    assert "the options file has no section 'vla' there" in done.stderr
 
 
 def test_slurm_node_list_sees_no_shell(tmp_path: Path) -> None:
