@@ -145,6 +145,17 @@ class _MappedBytes:
         self.owner = owner
 
 
+def remedy(error: Exception) -> str:
+    """Say what to do where a database cannot be opened, or not a second time: py-lmdb opens one once in a process.
+
+    Args:
+        error: What opening it raised, here or in the host's dataset.
+    """
+    if "already open in this process" not in str(error):
+        return REPACK
+    return "write type: PairedRestorationDataset for each set that reads it, or give each a copy of its own"
+
+
 _maps: weakref.WeakValueDictionary[tuple[int, int], _Map] = weakref.WeakValueDictionary()
 _maps_lock = threading.Lock()
 
@@ -164,7 +175,7 @@ def _shared_map(root: Path) -> _Map:
             try:
                 opened = _Map(root)
             except (lmdb.Error, OSError) as error:
-                raise InputError(f"{root} is no readable LMDB: {error}; {REPACK}") from error
+                raise InputError(f"{root} cannot be opened: {str(error).rstrip('.')}; {remedy(error)}") from error
             _maps[identity] = opened
     return opened
 

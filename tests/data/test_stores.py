@@ -110,7 +110,17 @@ def test_truncated_data_is_an_error_not_a_crash(raw: Path) -> None:
 @pytest.mark.parametrize("size", [0, 100])
 def test_data_without_a_head(raw: Path, size: int) -> None:
     os.truncate(raw / "data.mdb", size)
-    with pytest.raises(InputError, match=r"raw.lmdb is no readable LMDB|is truncated"):
+    with pytest.raises(InputError, match=r"raw.lmdb cannot be opened|is truncated"):
+        LmdbStore(raw).read("s/0")
+
+
+def test_a_database_that_somebody_else_has_opened(raw: Path) -> None:
+    with (
+        lmdb.open(str(raw), readonly=True, lock=False),
+        pytest.raises(
+            InputError, match=r"raw.lmdb cannot be opened: .*; write type: PairedRestorationDataset for each"
+        ),
+    ):
         LmdbStore(raw).read("s/0")
 
 

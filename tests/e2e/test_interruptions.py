@@ -135,6 +135,12 @@ def test_damage_is_found_and_nothing_whole_is_an_error(folder: Path) -> None:
     assert "skipping 6.state: network" in done.stderr
     assert "checksum" in done.stderr
     assert "iter: 3." in done.stderr
+    network.unlink()
+    network.mkdir()  # what cannot be read may be whole all the same
+    done = run(folder, *TRAIN, "--auto_resume")
+    assert done.returncode == 2
+    assert "net_g_6.pth cannot be read: Is a directory; check the disk" in last_line(done)
+    network.rmdir()
     for path in states.glob("*.state"):
         path.write_bytes(path.read_bytes()[:-40])
     before = sorted(path.name for path in (folder / "experiments").iterdir())

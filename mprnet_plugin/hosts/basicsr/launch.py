@@ -10,6 +10,9 @@ import sys
 from types import TracebackType
 from typing import Any
 
+import lmdb
+
+from mprnet_plugin.data.stores import remedy
 from mprnet_plugin.errors import INTERRUPTED, InputError
 from mprnet_plugin.hosts.basicsr.current_run import RUN
 
@@ -154,6 +157,9 @@ def report_input_errors(is_train: bool) -> None:
         if isinstance(error, OSError) and error.errno in _NO_ROOM:
             again = "; then add --auto_resume to continue" if is_train else ""
             sys.stderr.write(f"error: {error.filename or 'a file'}: {error.strerror}: make room or rights{again}\n")
+            raise SystemExit(2)
+        if isinstance(error, lmdb.Error):  # of the host's own dataset
+            sys.stderr.write(f"error: {str(error).rstrip('.')}; {remedy(error)}\n")
             raise SystemExit(2)
         if isinstance(error, RuntimeError) and any(word in str(error).lower() for word in _LOST):
             seconds = os.environ.get(TIMEOUT, str(TIMEOUT_SECONDS))

@@ -121,7 +121,9 @@ def _read(path: Path) -> State:
     check_whole(path, "training state")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, ValueError, KeyError) as error:
+    except OSError as error:
+        raise InputError(f"training state {path} cannot be read: {error.strerror}; check the disk") from error
+    except (RuntimeError, EOFError, pickle.UnpicklingError, ValueError, KeyError) as error:
         reason = str(error).partition("\n")[0]
         raise NotWholeError(f"training state {path} is no state ({reason}): resume from an older one") from error
     if not isinstance(state, dict) or not (

@@ -98,6 +98,14 @@ def test_a_stock_model_reads_our_dataset_and_names_pictures_of_an_lmdb(folder: P
     names = {path.name for path in (folder / "experiments/run/visualization").rglob("*.png")}
     # The stock runner validates the last iteration once more, as the next.
     assert names == {f"{number}_{iteration}.png" for number in range(4) for iteration in (2, 3)}
+    opt = small()  # py-lmdb opens a database once a process, and each of the host's datasets opens its own
+    opt["datasets"]["train"] |= {**STOCK_DATASET, **roots, "io_backend": {"type": "lmdb"}}
+    opt["datasets"]["val"] |= {"type": "PairedImageDataset", **roots, "io_backend": {"type": "lmdb"}}
+    (folder / "run.yml").write_text(yaml.safe_dump(opt))
+    done = run(folder, "basicsr.train", "-opt", "run.yml")
+    assert done.returncode == 2
+    assert done.stderr.strip().splitlines()[-1].startswith("error: The environment 'in.lmdb' is already open")
+    assert "write type: PairedRestorationDataset for each set that reads it" in done.stderr
 
 
 def test_what_stock_models_cannot_take_is_said(folder: Path) -> None:
