@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
 # With AMX `precision: auto` is bf16, and what the tests compare would differ from machine to machine. Commands that
@@ -16,3 +17,9 @@ import torch
 def seeded() -> None:
     """Random tensors are the same in every run: a test that fails for some numbers fails always or never."""
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> None:
+    """How much is logged is what the test says, not what a command that an earlier test ran had chosen."""
+    logging.getLogger("mprnet_plugin").setLevel(logging.NOTSET)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal, TypeVar
@@ -16,6 +17,7 @@ from mprnet_plugin.archs.any_size import restore_any_size
 from mprnet_plugin.archs.local_pooling import use_local_pooling
 from mprnet_plugin.archs.mprnet_arch import SIZE_MULTIPLE, MPRNet
 from mprnet_plugin.errors import InputError
+from mprnet_plugin.inference.devices import available_memory, choose_device, is_out_of_memory
 from mprnet_plugin.inference.engines import (
     Choice,
     Engine,
@@ -26,15 +28,20 @@ from mprnet_plugin.inference.engines import (
     running,
     this_machine,
 )
+from mprnet_plugin.inference.progress import PassProgress, Progress, duration
 from mprnet_plugin.inference.tiling import Span, blend_weights, check_overlap, check_tile, spans
-from mprnet_plugin.memory import free_memory
 
-__all__ = ["Precision", "Restorer", "available_memory", "choose_device"]
+__all__ = ["Precision", "Restorer"]
 
 logger = logging.getLogger(__name__)
 
 _SMALLEST_TILE = 64
 _OVERLAP = 64
+_LARGE = 1 << 20
+"""Pixels from which a first picture is worth a trial of how long it takes, on a window of so many:"""
+_TRIAL = 128
+_LONG = 20
+"""Seconds that are worth a line beforehand."""
 _SLACK = 0.5
 """By how much floats may leave [0, 1]: a resized picture's may a little, while 0 to 255 is another unit."""
 _PEAKS = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}
@@ -42,35 +49,6 @@ _PEAKS = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}
 AnyImage = TypeVar("AnyImage", NDArray[Any], Tensor)
 Read = Callable[[Span, Span], Tensor]
 Write = Callable[[Span, Tensor], None]
-Progress = Callable[[float], None]
-
-
-def choose_device(name: str | torch.device = "auto") -> torch.device:
-    """Return a device; ``auto`` is the GPU where there is one (CUDA, then Apple's), else the CPU.
-
-    Raises:
-        InputError: torch does not know it, or cannot use it on this machine.
-    """
-    if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device).item()  # which the meta device has not
-    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
-        reason = str(error).partition("\n")[0][:200]
-        raise InputError(f"device {str(name)!r} cannot be used ({reason}); use auto, cpu or cuda") from error
-    return device
-
-
-def available_memory(device: torch.device) -> int:
-    """Return how many bytes may be used on a device; see :func:`~mprnet_plugin.memory.free_memory` for the CPU's."""
-    if device.type == "cuda":
-        # torch keeps what earlier pictures used, so that it is neither free nor taken.
-        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return int(torch.cuda.mem_get_info(device)[0]) + kept
-    return free_memory()
 
 
 class Restorer:
@@ -124,7 +102,10 @@ class Restorer:
         if self.choice.half is not None:
             self.net.to(memory_format=torch.channels_last)
         self._forward: Callable[[Tensor], object] = torch.compile(self.net) if compile else self.net
-        self._said = ""
+        self.compiled = compile
+        self._said: set[str] = set()
+        self._passes = PassProgress(self.net, counts=not compile)
+        self._seconds_a_pixel = 0.0  # of the last picture
         self.channels = net.in_c
         if net.out_c != self.channels:
             raise InputError(
@@ -137,7 +118,7 @@ class Restorer:
         Args:
             image: NumPy (H, W), (H, W, 1), (H, W, 3) or, with alpha last, (H, W, 2) or (H, W, 4); or torch (H, W),
                 (C, H, W) or (N, C, H, W) with the same C. uint8, uint16, or floating point in [0, 1]; RGB.
-            progress: Called with the share that is done after each window of a NumPy picture.
+            progress: Called with the share that is done, again and again, for a NumPy picture.
 
         Returns:
             The same kind, shape, dtype and device; values rounded and clamped to the range. Alpha is unchanged. Grey
@@ -194,9 +175,15 @@ class Restorer:
         while True:
             try:
                 with running(self.net, self.choice):
-                    self._restore_windows((height, width), padded, tile, read, write, progress)
+                    bands, columns = self._windows(padded, tile)
+                    pixels = sum(rows.stop - rows.start for rows in bands) * sum(c.stop - c.start for c in columns)
+                    self._foretell(width, height, pixels)
+                    start = time.monotonic()
+                    with self._passes.reporting(pixels * (8 if self.self_ensemble else 1), progress):
+                        self._restore_windows((height, width), bands, columns, read, write, progress)
+                    self._seconds_a_pixel = (time.monotonic() - start) / pixels
             except (MemoryError, RuntimeError) as error:
-                if not _is_out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
                 reason = str(error).partition("\n")[0]
             else:
@@ -220,21 +207,43 @@ class Restorer:
         return max(int(pixels**0.5) // SIZE_MULTIPLE * SIZE_MULTIPLE, _SMALLEST_TILE)
 
     def _say(self, tile: int, size: tuple[int, int]) -> None:
-        """Say how pictures are restored, and in how much memory, where it is not as the last one was."""
+        """Say how pictures are restored, and in how much memory."""
         windows = "whole pictures" if tile >= max(size) else f"windows of {tile} pixels"
         memory = needed_memory(self.net, self.choice, min(tile, size[0]) * min(tile, size[1]))
-        text = f"engine {self.choice.engine}, precision {self.choice.precision}, {windows}, {memory / 1e9:.1f} GB"
-        if text != self._said:
+        engine, precision = self.choice.engine, self.choice.precision
+        self._say_once(f"engine {engine}, precision {precision}, {windows}, {memory / 1e9:.1f} GB")
+
+    def _foretell(self, width: int, height: int, pixels: int) -> None:
+        """Say how long a picture takes that takes long, from the last one or from a trial."""
+        if not self._seconds_a_pixel and pixels >= _LARGE and not self.compiled:
+            for _ in range(2):  # the first one prepares
+                start = time.monotonic()
+                self._apply(torch.zeros(1, self.channels, _TRIAL, _TRIAL))
+            self._seconds_a_pixel = (time.monotonic() - start) / _TRIAL**2
+        seconds = self._seconds_a_pixel * pixels
+        if seconds >= _LONG:
+            self._say_once(f"{width} x {height} pixels: about {duration(seconds)}")
+
+    def _say_once(self, text: str) -> None:
+        if text not in self._said:
             logger.info("%s", text)
-            self._said = text
+            self._said.add(text)
+
+    def _windows(self, padded: tuple[int, int], tile: int) -> tuple[list[Span], list[Span]]:
+        overlap = min(self.tile_overlap, tile // 2 // SIZE_MULTIPLE * SIZE_MULTIPLE)
+        return spans(padded[0], tile, overlap), spans(padded[1], tile, overlap)
 
     def _restore_windows(
-        self, size: tuple[int, int], padded: tuple[int, int], tile: int, read: Read, write: Write, progress: Progress
+        self,
+        size: tuple[int, int],
+        bands: list[Span],
+        columns: list[Span],
+        read: Read,
+        write: Write,
+        progress: Progress,
     ) -> None:
         """Restore window by window; no more than a band of windows is held beside the picture."""
         height, width = size
-        overlap = min(self.tile_overlap, tile // 2 // SIZE_MULTIPLE * SIZE_MULTIPLE)
-        bands, columns = spans(padded[0], tile, overlap), spans(padded[1], tile, overlap)
         down, across = blend_weights(bands), blend_weights(columns)
         band: Tensor | None = None
         for index, rows in enumerate(bands):
@@ -293,8 +302,3 @@ def _check_range(values: NDArray[Any]) -> None:
         raise InputError("image has values that are not finite, expected [0, 1]: replace them")
     if low < -_SLACK or high > 1 + _SLACK:
         raise InputError(f"image has values from {low:g} to {high:g}, expected [0, 1]: scale them, as by 1/255")
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    # The CPU's allocator raises a plain RuntimeError.
-    return isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import os
 import pickle
 import subprocess
@@ -235,6 +236,16 @@ def test_what_torch_compiles_is_not_ncnns() -> None:
     assert choose("auto", "fp32", Machine("cpu", True), compiled=True).engine == "torch"
     with pytest.raises(InputError, match="leave compile out"):
         choose("ncnn", "fp32", Machine("cpu", True), compiled=True)
+
+
+@pytest.mark.slow
+def test_a_compiled_network_restores_the_same(net: MPRNet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Traced as a compiler traces it; what C++ it makes of that is torch's own."""
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
+    image, shares = picture(0, 40, 48), list[float]()
+    eager = Restorer(net, "cpu", "fp32")(image)
+    assert np.abs(eager.astype(int) - Restorer(net, "cpu", "fp32", compile=True)(image, shares.append)).max() <= 1
+    assert shares == [1]  # nothing looks into it
 
 
 def test_memory_is_the_engines(net: MPRNet) -> None:

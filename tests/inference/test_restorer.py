@@ -15,8 +15,9 @@ from mprnet_plugin.archs.config import PRESETS
 from mprnet_plugin.archs.mprnet_arch import MPRNet
 from mprnet_plugin.errors import InputError
 from mprnet_plugin.inference import restorer as module
+from mprnet_plugin.inference.devices import available_memory, choose_device
 from mprnet_plugin.inference.engines import Machine
-from mprnet_plugin.inference.restorer import Restorer, available_memory, choose_device
+from mprnet_plugin.inference.restorer import Restorer
 from tests.helpers import TINY, fill, vectors
 
 
@@ -248,6 +249,7 @@ class Greedy(Local):
 def test_out_of_memory_takes_smaller_windows(
     error: BaseException, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO)
     monkeypatch.setattr(Greedy, "error", error)
     net = Greedy(**TINY)
     image = picture(300, 500, 3, dtype=np.float32)
