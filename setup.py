@@ -142,8 +142,10 @@ setup(
             "scikit-image>=0.22",
             "h5py>=3.10",
             "jsonschema>=4.20",
+            "pillow-heif>=0.16",
         ],
         "mat73": ["h5py>=3.10"],
+        "heic": ["pillow-heif>=0.16"],
         "demo": ["scikit-image>=0.22", "matplotlib>=3.7"],
     },
     entry_points={

@@ -55,6 +55,7 @@ class Task:
     Attributes:
         name: As the paper and the published weights call it, such as ``Deblurring``.
         short: As options files, scripts and people call it, such as ``deblur``.
+        removes: What it takes out of a picture, in a photographer's words.
         widths: The published network.
         protocol: Name of the protocol that its results are scored by, see :mod:`mprnet_plugin.metrics.protocols`.
         recipe: Middle of the options files' names: ``options/train_MPRNet_<recipe>.yml``.
@@ -66,6 +67,7 @@ class Task:
 
     name: str
     short: str
+    removes: str
     widths: Widths
     protocol: str
     recipe: str
@@ -86,6 +88,7 @@ _ALL = (
     Task(
         name="Deblurring",
         short="deblur",
+        removes="blur of a camera or a subject that moved",
         widths=Widths(n_feat=96, scale_unetfeats=48, scale_orsnetfeats=32),
         protocol="gopro",
         recipe="Deblur",
@@ -97,6 +100,7 @@ _ALL = (
     Task(
         name="Denoising",
         short="denoise",
+        removes="noise, the grain of dim light",
         widths=Widths(n_feat=80, scale_unetfeats=48, scale_orsnetfeats=32),
         protocol="sidd",
         recipe="Denoise",
@@ -108,6 +112,7 @@ _ALL = (
     Task(
         name="Deraining",
         short="derain",
+        removes="streaks of rain",
         widths=Widths(n_feat=40, scale_unetfeats=20, scale_orsnetfeats=16),
         protocol="rain",
         recipe="Derain",
@@ -123,16 +128,16 @@ TASKS: Mapping[str, Task] = MappingProxyType({task.name: task for task in _ALL})
 
 
 def find_task(name: str) -> Task:
-    """Return the task that a person means: full or short name, in any case.
+    """Return the task that a person means: full or short name, or what it removes (``noise``), in any case.
 
     Raises:
         InputError: No task is called so; the message names the nearest.
 
     Example:
-        >>> find_task("deblur").name, find_task("DERAINING").short
-        ('Deblurring', 'derain')
+        >>> find_task("deblur").name, find_task("DERAINING").short, find_task("noise").short
+        ('Deblurring', 'derain', 'denoise')
     """
-    known = {alias.lower(): task for task in _ALL for alias in (task.name, task.short)}
+    known = {alias.lower(): task for task in _ALL for alias in (task.name, task.short, task.short.removeprefix("de"))}
     task = known.get(name.strip().lower()) if isinstance(name, str) else None
     if task is None:
         raise InputError(f"task {name!r} is unknown, {nearest(str(name).lower(), [one.short for one in _ALL])}")

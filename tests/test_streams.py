@@ -92,7 +92,7 @@ def test_help_to_a_full_disk(folder: Path) -> None:
 
 def test_neither_home_nor_user(folder: Path) -> None:
     (folder / "run.py").write_text(NO_HOME)
-    line = f"{sys.executable} run.py --cpu --output_path out --input_image a.png"
+    line = f"{sys.executable} run.py --cpu --task deblur --output_path out --input_image a.png"
     done = shell(folder, line, HOME=None, XDG_CACHE_HOME=None, MPRNET_PLUGIN_CACHE=None)
     assert (done.returncode, results(folder)) == (0, ["a_restoration.png"]), done.stderr
     done = shell(folder, f"{line} --download", HOME=None, XDG_CACHE_HOME=None, MPRNET_PLUGIN_CACHE=None)

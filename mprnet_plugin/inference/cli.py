@@ -7,13 +7,22 @@ import logging
 import os
 import sys
 import warnings
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from mprnet_plugin.errors import run_command
+import mprnet_plugin
+from mprnet_plugin.errors import InputError, run_command
 from mprnet_plugin.streams import printable
-from mprnet_plugin.tasks import TASKS
+from mprnet_plugin.tasks import TASKS, find_task
 
 __all__ = ["cli", "main"]
+
+ALL = "all"
+EXAMPLES = """examples:
+  mprnet-restore photo.jpg --preview                  which of the three helps?
+  mprnet-restore photo.jpg --task denoise             result in output_dir/Denoising
+  mprnet-restore holiday --task deblur --compare      a folder, with pictures of before and after
+  mprnet-restore photo.jpg --task derain --download   the published weights instead of the small ones
+"""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -26,21 +35,64 @@ def main(argv: list[str] | None = None) -> int:
         InputError: Bad input that stops everything.
     """
     parser = _parser()
-    args = vars(parser.parse_args(_with_dashed_names(parser, sys.argv[1:] if argv is None else argv)))
+    words = _with_dashed_names(parser, sys.argv[1:] if argv is None else argv)
+    args = vars(parser.parse_intermixed_args(words))
+    tasks, sources = _what_is_meant(args)
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     logging.getLogger("mprnet_plugin").setLevel(logging.DEBUG if args.pop("verbose") else logging.INFO)
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # what it cannot decode is reported once, by us
     warnings.filterwarnings("ignore", module="PIL")  # of odd metadata
+    if args.pop("cpu"):
+        args["device"] = "cpu"
+    if args.pop("preview"):
+        return _preview(sources, args)
+    return max(_restore(task, sources, args) for task in tasks)
+
+
+def _what_is_meant(args: dict[str, Any]) -> tuple[list[str | None], list[str]]:
+    """Take the tasks and the pictures out of the arguments.
+
+    Raises:
+        InputError: No picture, or nothing says what is to be done with it.
+    """
+    sources: list[str] = args.pop("pictures") + args.pop("input_image")
+    task: str | None = args.pop("task")
+    if task is None and sources and not os.path.lexists(sources[0]) and _is_task(sources[0]):
+        task = sources.pop(0)  # mprnet-restore denoise photo.jpg
+    if not sources:
+        raise InputError("no picture is named: mprnet-restore photo.jpg --task denoise")
+    if task == ALL:
+        return list(TASKS), sources
+    if task is None and args["weight_path"] is None and not args["preview"]:
+        tasks = "; ".join(f"--task {task.short} removes {task.removes}" for task in TASKS.values())
+        raise InputError(f"nothing says what to do: {tasks}; --preview shows all three on a part of the picture")
+    return [task], sources
+
+
+def _is_task(word: str) -> bool:
+    try:
+        find_task(word)
+    except InputError:
+        return word == ALL
+    return True
+
+
+def _preview(sources: list[str], args: dict[str, Any]) -> int:
+    from mprnet_plugin.inference.preview import preview
+
+    engine = {name: args[name] for name in ("device", "precision", "engine", "tile", "local_pooling")}
+    written = preview(sources, args["output_path"], args["overwrite"], args["download"], **engine)
+    for path in written:
+        sys.stdout.write(f"{printable(str(path))}: look which is best, then restore with --task\n")
+    return 0 if written else 2
+
+
+def _restore(task: str | None, sources: list[str], args: dict[str, Any]) -> int:
     # Here, so that --help needs no torch.
     from mprnet_plugin.inference.outcomes import summary
     from mprnet_plugin.inference.predictor import MPRPredictor
 
-    sources = args.pop("input_image")
-    if args.pop("cpu"):
-        args["device"] = "cpu"
-    if args["task"] is None and args["weight_path"] is None:
-        args["task"] = next(iter(TASKS))
-    predictor = MPRPredictor(**args)
+    predictor = MPRPredictor(task, **args)
     outcomes = predictor.run(*sources)
     if predictor.processes.rank > 0:
         return 0  # the first process reports for all
@@ -71,20 +123,26 @@ def _tile(text: str) -> int | str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    tasks = ", ".join(task.short for task in TASKS.values())
     parser = argparse.ArgumentParser(
-        prog="mprnet-restore", description="Deblur, denoise or derain pictures with MPRNet.", allow_abbrev=False
+        prog="mprnet-restore",
+        description="Restore photographs with MPRNet: take noise, blur or rain out of them.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     add = parser.add_argument
+    add("pictures", nargs="*", metavar="PICTURE", help="pictures, folders (with subfolders) or quoted patterns")
+    add("--input_image", nargs="+", action="extend", default=[], metavar="PATH", help="the same, as PaddleGAN has it")
+    tasks = "; ".join(f"{task.short}: {task.removes}" for task in TASKS.values())
+    add("--task", help=f"what to remove. {tasks}; {ALL}: each by itself (default: that of the weights)")
+    add("--preview", action="store_true", help="show what each task makes of a part of the picture, in one picture")
     add(
-        "--input_image",
-        required=True,
-        nargs="+",
-        action="extend",
-        metavar="PATH",
-        help="pictures, folders (with subfolders) or quoted patterns",
+        "--strength",
+        type=float,
+        default=1.0,
+        help="share of the result, from 0 to 1; the rest is the input (default: %(default)s)",
     )
-    add("--task", help=f"{tasks} (default: that of the weights, else deblur)")
+    add("--version", action="version", version=f"mprnet-restore {mprnet_plugin.__version__}")
     add(
         "--weight_path",
         metavar="FILE",
@@ -92,7 +150,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--output_path", default="output_dir", metavar="DIR", help="results go to DIR/<task>/ (default: %(default)s)")
     add("--target", metavar="PATH", help="what the results should be, a file or a folder: prints PSNR and SSIM")
-    add("--compare", action="store_true", help="also write a picture of before and after")
+    add("--compare", action="store_true", help="also write a picture of before and after; of a large one, of a part")
     add("--overwrite", action="store_true", help="restore again what has a result already")
     add("--output_format", metavar="SUFFIX", help="such as .png (default: that of each input)")
     _add_engine_options(parser)

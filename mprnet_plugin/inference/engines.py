@@ -22,6 +22,7 @@ __all__ = [
     "Engine",
     "Machine",
     "Precision",
+    "arithmetic",
     "choose",
     "describe",
     "may_use",
@@ -185,6 +186,22 @@ def running(net: nn.Module, choice: Choice) -> AbstractContextManager[None]:
     if next(net.parameters()).device.type != "cpu":
         return contextlib.nullcontext()
     return winograd(net) if choice.engine == "ncnn" else banded(net)
+
+
+@contextlib.contextmanager
+def arithmetic(choice: Choice, device: torch.device) -> Iterator[None]:
+    """Compute with the digits that were chosen: half of them, or on a GPU no fewer than fp32 has."""
+    if choice.half is not None:
+        with torch.autocast(device.type, choice.half):
+            yield
+        return
+    # Not by cudnn.flags(), which switches cuDNN off unless told otherwise.
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = before and device.type != "cuda"  # fp32 is exact
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
 
 
 @contextlib.contextmanager

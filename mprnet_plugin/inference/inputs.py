@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import logging
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,12 +11,17 @@ from pathlib import Path
 from mprnet_plugin.data.folders import walk
 from mprnet_plugin.errors import InputError
 from mprnet_plugin.files import check_regular
-from mprnet_plugin.inference.picture_files import PICTURE_FORMATS
+from mprnet_plugin.inference.picture_files import PHONE_FORMATS, readable_formats
+from mprnet_plugin.streams import printable
 
-__all__ = ["COMPARISON", "RESULT", "find_pictures"]
+__all__ = ["COMPARISON", "PREVIEW", "RESULT", "find_pictures"]
 
-RESULT, COMPARISON = "_restoration", "_compare"
-"""What results, and pictures of before and after, have behind the name of their input."""
+RESULT, COMPARISON, PREVIEW = "_restoration", "_compare", "_preview"
+"""What results, pictures of before and after, and previews have behind the name of their input."""
+_RAW = frozenset({".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".pef", ".raf", ".rw2", ".srw"})
+"""Of cameras, before they are developed into pictures."""
+
+logger = logging.getLogger(__name__)
 
 
 def find_pictures(path: str | os.PathLike[str], results: Iterable[Path] = ()) -> list[tuple[Path, Path]]:
@@ -44,7 +50,8 @@ def find_pictures(path: str | os.PathLike[str], results: Iterable[Path] = ()) ->
 
 def _find(root: Path, results: list[Path]) -> list[tuple[Path, Path]]:
     if root.is_dir():
-        pictures = _inputs(list(walk(root, PICTURE_FORMATS)), root, results)
+        pictures = _inputs(list(walk(root, readable_formats())), root, results)
+        _say_what_is_passed_over(root)
         if not pictures:
             raise InputError(
                 f"folder {root} holds no pictures; expected files such as *.png or *.jpg in it or below it"
@@ -52,16 +59,37 @@ def _find(root: Path, results: list[Path]) -> list[tuple[Path, Path]]:
         return sorted((file, file.relative_to(root)) for file in pictures)
     if root.exists():
         check_regular(root, root.stat().st_mode)
+        if remedy := _remedy(root.suffix.lower()):
+            raise InputError(f"{root}: {remedy}")
         matches = [root]
     else:
         matches = [Path(name) for name in sorted(glob.glob(os.fspath(root), recursive=True))]  # noqa: PTH207 - absolute too
-        matches = [file for file in matches if file.is_file() and file.suffix.lower() in PICTURE_FORMATS]
+        matches = [file for file in matches if file.is_file() and file.suffix.lower() in readable_formats()]
         if matches:
             matches = _inputs(matches, Path(os.path.commonpath([file.parent for file in matches])), results)
     if not matches:
         raise InputError(f"{root}: no such file, folder, or pattern that matches a picture; check the path")
     base = Path(os.path.commonpath([file.parent for file in matches]))
     return [(file, file.relative_to(base)) for file in matches]
+
+
+def _remedy(suffix: str) -> str:
+    """Say what to do with a photograph that cannot be read; nothing of all other files."""
+    if suffix in _RAW:
+        return "is a RAW file of a camera; develop it into a TIFF or JPEG first"
+    if suffix in PHONE_FORMATS and suffix not in readable_formats():
+        return "cannot be read here; pip install pillow-heif, or save it as JPEG"
+    return ""
+
+
+def _say_what_is_passed_over(root: Path) -> None:
+    found: dict[str, list[Path]] = {}
+    for file in walk(root, _RAW | PHONE_FORMATS.keys()):
+        found.setdefault(_remedy(file.suffix.lower()), []).append(file)
+    for remedy, files in found.items():
+        if remedy:
+            more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+            logger.warning("passed over: %s%s: %s", printable(str(files[0])), more, remedy)
 
 
 def _inputs(files: list[Path], root: Path, results: list[Path]) -> list[Path]:
@@ -82,5 +110,5 @@ def _is_result(file: Path, names: set[Path]) -> bool:
     """Return whether the picture that this one would be the result of lies beside it."""
     return any(
         file.stem.endswith(ending) and file.parent / file.stem.removesuffix(ending) in names
-        for ending in (RESULT, COMPARISON)
+        for ending in (RESULT, COMPARISON, PREVIEW)
     )

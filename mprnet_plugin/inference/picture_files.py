@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import importlib
 import io
 import struct
 import zlib
@@ -11,7 +14,7 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError, features
 
 from mprnet_plugin.data.decoding import KNOWN_FORMATS, Pixels, is_truncated_jpeg, jpeg_segments, own_size_limit
 from mprnet_plugin.errors import InputError
@@ -19,7 +22,16 @@ from mprnet_plugin.files import read_regular
 from mprnet_plugin.inference.metadata import descriptive, orientation, resolution
 from mprnet_plugin.memory import check_pixels_fit
 
-__all__ = ["BGR_ORDER", "PICTURE_FORMATS", "PNG_START", "Picture", "png_chunk", "read_picture"]
+__all__ = [
+    "BGR_ORDER",
+    "PHONE_FORMATS",
+    "PICTURE_FORMATS",
+    "PNG_START",
+    "Picture",
+    "png_chunk",
+    "read_picture",
+    "readable_formats",
+]
 
 PICTURE_FORMATS = {
     ".png": "PNG",
@@ -31,6 +43,8 @@ PICTURE_FORMATS = {
     ".bmp": "BMP",
 }
 """Suffix to Pillow's name of the format; these are read and written."""
+PHONE_FORMATS = {".heic": "HEIF", ".heif": "HEIF", ".avif": "AVIF"}
+"""What phones write; read only, and where a decoder is there."""
 PNG_START = b"\x89PNG\r\n\x1a\n"
 BGR_ORDER = {2: [0, 0, 0, 1], 3: [2, 1, 0], 4: [2, 1, 0, 3]}
 """RGB to OpenCV's BGR and back; OpenCV writes no grey with alpha, so grey goes to all three colours."""
@@ -64,6 +78,16 @@ class Picture(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
+@functools.cache
+def readable_formats() -> dict[str, str]:
+    """Return suffix and format of all that can be read here: HEIC with pillow-heif, AVIF with a Pillow that has it."""
+    able = {"AVIF"} if features.check("avif") else set()
+    with contextlib.suppress(ImportError, OSError):
+        importlib.import_module("pillow_heif").register_heif_opener()
+        able.add("HEIF")
+    return PICTURE_FORMATS | {suffix: form for suffix, form in PHONE_FORMATS.items() if form in able}
+
+
 def read_picture(path: Path) -> Picture:
     """Read a file; its content decides the format.
 
@@ -81,7 +105,9 @@ def read_picture(path: Path) -> Picture:
         raise InputError(f"{path}: is a truncated JPEG ({len(data)} bytes); copy it again from its source")
     try:
         with own_size_limit():
-            return _decode_in_spite_of_metadata(data)
+            # A phone's formats by their own names only: few decoders look at what a stranger's .png holds.
+            form = readable_formats().get(path.suffix.lower(), "") if path.suffix.lower() in PHONE_FORMATS else ""
+            return _decode_in_spite_of_metadata(data, [*KNOWN_FORMATS, *filter(None, [form])])
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     except MemoryError as error:
@@ -95,16 +121,16 @@ def read_picture(path: Path) -> Picture:
         ) from error
 
 
-def _decode_in_spite_of_metadata(data: bytes) -> Picture:
+def _decode_in_spite_of_metadata(data: bytes, formats: list[str]) -> Picture:
     try:
-        return _decode(data)
+        return _decode(data, formats)
     except (InputError, MemoryError):
         raise
     except Exception:
         bare = _without_metadata(data)
         if len(bare) == len(data):
             raise
-        picture = _decode(bare)
+        picture = _decode(bare, formats)
         return picture._replace(notes=(*picture.notes, "its metadata is damaged and was left out"))
 
 
@@ -128,9 +154,9 @@ def _without_metadata(data: bytes) -> bytes:
     return b"".join([*parts, data[kept:]])
 
 
-def _decode(data: bytes) -> Picture:
+def _decode(data: bytes, formats: list[str]) -> Picture:
     try:
-        image = Image.open(io.BytesIO(data), formats=KNOWN_FORMATS)
+        image = Image.open(io.BytesIO(data), formats=formats)
     except UnidentifiedImageError:
         if not data.startswith(_TIFF_STARTS):
             raise

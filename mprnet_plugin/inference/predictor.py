@@ -23,11 +23,13 @@ from mprnet_plugin.inference.engines import Engine, Precision
 from mprnet_plugin.inference.inputs import COMPARISON, RESULT, find_pictures
 from mprnet_plugin.inference.jobs import Job, attempt
 from mprnet_plugin.inference.outcomes import Outcome, ScoreChange
-from mprnet_plugin.inference.picture_files import PICTURE_FORMATS, Picture, read_picture
+from mprnet_plugin.inference.picture_files import PHONE_FORMATS, PICTURE_FORMATS, Picture, read_picture
 from mprnet_plugin.inference.picture_writing import check_format_holds, write_picture
 from mprnet_plugin.inference.pipeline import in_three_steps
+from mprnet_plugin.inference.plausible import mixed, moved_far
 from mprnet_plugin.inference.processes import own_device, this_process
 from mprnet_plugin.inference.restorer import Restorer
+from mprnet_plugin.inference.sheets import before_and_after
 from mprnet_plugin.inference.targets import read_target, rgb8, size_text
 from mprnet_plugin.metrics.protocols import find_protocol
 from mprnet_plugin.streams import printable
@@ -75,6 +77,7 @@ class MPRPredictor:
         param_key: Which entry of a host checkpoint to take.
         engine: See :class:`~mprnet_plugin.inference.restorer.Restorer`, as for the next.
         compile: See there.
+        strength: Share of the network's result in what is written, above 0 and at most 1; the rest is the input.
 
     Raises:
         InputError: An unknown option, or weights that cannot be had, read, or are another task's.
@@ -101,7 +104,11 @@ class MPRPredictor:
         param_key: str | None = None,
         engine: Engine = "auto",
         compile: bool = False,
+        strength: float = 1.0,
     ) -> None:
+        if not 0 < strength <= 1:
+            raise InputError(f"strength {strength} must be above 0 and at most 1: try 0.5")
+        self.strength = strength
         if output_format is not None and output_format not in PICTURE_FORMATS:
             raise InputError(f"output_format {output_format!r} is unknown; {nearest(output_format, PICTURE_FORMATS)}")
         if seed is not None and not 0 <= seed < 2**32:
@@ -164,7 +171,8 @@ class MPRPredictor:
         """Yield what is to be done, and which other picture has the same result."""
         taken: dict[Path, Path] = {}
         for source, relative in pictures:
-            suffix = self.output_format or relative.suffix
+            own = ".png" if relative.suffix.lower() in PHONE_FORMATS else relative.suffix  # which are read only
+            suffix = self.output_format or own
             output = self.folder / relative.with_name(f"{relative.stem}{RESULT}{suffix}")
             # A comparison is PNG whatever the suffix, so two names must then differ in more than that.
             first = taken.setdefault(output.with_suffix("") if self.compare else output, source)
@@ -213,7 +221,8 @@ class MPRPredictor:
         def restore(job: Job) -> Job:
             if job.picture is None or job.restored is not None:
                 return job
-            return job._replace(restored=self.restorer(job.picture.pixels, progress), fresh=True)
+            pixels = job.picture.pixels
+            return job._replace(restored=mixed(pixels, self.restorer(pixels, progress), self.strength), fresh=True)
 
         job = attempt(restore, job)
         bar.update(done + 1 - bar.n)
@@ -227,9 +236,9 @@ class MPRPredictor:
         notes = picture.notes
         if job.fresh:
             notes += write_picture(job.output, picture._replace(pixels=restored))
+            notes += tuple(filter(None, [moved_far(picture.pixels, restored)]))
         if job.comparison is not None:
-            pair = np.concatenate([rgb8(picture.pixels), rgb8(restored)], 1)
-            write_picture(job.comparison, picture._replace(pixels=pair))
+            write_picture(job.comparison, picture._replace(pixels=before_and_after(picture.pixels, restored)))
         message = "; ".join(notes)
         if message:
             logger.warning("%s: %s", printable(str(job.source)), printable(message))

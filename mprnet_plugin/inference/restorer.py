@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -22,6 +21,7 @@ from mprnet_plugin.inference.engines import (
     Choice,
     Engine,
     Precision,
+    arithmetic,
     choose,
     describe,
     needed_memory,
@@ -269,7 +269,7 @@ class Restorer:
         """Restore one window (1, C, h, w) of any size on the device; the result is float32 on the CPU, C as given."""
         colours = x.shape[1]
         x = x.to(self.device).expand(-1, self.channels, -1, -1)
-        with torch.inference_mode(), self._arithmetic():
+        with torch.inference_mode(), arithmetic(self.choice, self.device):
             result = restore_any_size(self._forward, x, self.self_ensemble)
         if colours < result.shape[1]:
             result = result.mean(1, keepdim=True)
@@ -278,22 +278,6 @@ class Restorer:
                 f"result is not finite (precision {self.choice.precision}): use fp32 and a picture of finite values"
             )
         return result.cpu()
-
-    @contextmanager
-    def _arithmetic(self) -> Iterator[None]:
-        if self.choice.half is not None:
-            with torch.autocast(self.device.type, self.choice.half):
-                yield
-        elif self.device.type == "cuda":
-            # Not by cudnn.flags(), which switches cuDNN off unless told otherwise.
-            before = torch.backends.cudnn.allow_tf32
-            torch.backends.cudnn.allow_tf32 = False  # fp32 is exact
-            try:
-                yield
-            finally:
-                torch.backends.cudnn.allow_tf32 = before
-        else:
-            yield
 
 
 def _check_range(values: NDArray[Any]) -> None:

@@ -31,5 +31,5 @@ bash scripts/quickstart.sh
     --launcher pytorch 2>&1 | tee "$results/nccl.txt"
 
 # Pictures shared out over all GPUs.
-"$python" -m torch.distributed.run --standalone --nproc_per_node=gpu -m mprnet_plugin.inference --input_image docs \
+"$python" -m torch.distributed.run --standalone --nproc_per_node=gpu -m mprnet_plugin.inference docs \
     --task deblur --overwrite --output_path "$results/restored" 2>&1 | tee "$results/restore.txt"

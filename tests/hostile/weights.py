@@ -31,8 +31,10 @@ def torch_file(content: object, zipped: bool = True) -> bytes:
 
 
 def tiny_weights() -> dict[str, Tensor]:
-    """Return the weights of the smallest network."""
-    return {key: value.clone() for key, value in fill(MPRNet(**TINY)).state_dict().items()}
+    """Return the weights of the smallest network; its results are near their inputs, so nothing is said of them."""
+    weights = {key: value.clone() for key, value in fill(MPRNet(**TINY)).state_dict().items()}
+    weights["tail.weight"] /= 1000
+    return weights
 
 
 def honest() -> list[Named]:
