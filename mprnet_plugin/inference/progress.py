@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mprnet_plugin.archs.blocks import CAB
+from mprnet_plugin.archs.mprnet_arch import MPRNet
 
 __all__ = ["PassProgress", "Progress", "duration"]
 
@@ -28,7 +29,7 @@ class PassProgress:
         counts: Whether blocks are looked at, which torch.compile would have to compile.
     """
 
-    def __init__(self, net: nn.Module, counts: bool = True) -> None:
+    def __init__(self, net: MPRNet, counts: bool = True) -> None:
         self._net = net
         self._blocks = [module for module in net.modules() if isinstance(module, CAB)] if counts else []
         self._work_a_pixel = 0
@@ -52,7 +53,7 @@ class PassProgress:
             parts: list[int] = []
             first = next(self._net.parameters())
             with self._counting(parts.append), torch.inference_mode():
-                self._net(first.new_zeros(1, int(self._net.in_c), _TRIAL, _TRIAL))
+                self._net(first.new_zeros(1, self._net.in_c, _TRIAL, _TRIAL))
             self._work_a_pixel = sum(parts) // _TRIAL**2
         return self._work_a_pixel
 
