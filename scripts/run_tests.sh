@@ -13,11 +13,12 @@ fi
 cd "$repository"
 python=${PYTHON:-python3}
 # Small networks, and several processes at a time: more threads only get in each other's way.
-export OMP_NUM_THREADS=${OMP_NUM_THREADS:-2}
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 
 find_python
 install "${VENV:-.venv}" test
 "$python" -m ruff format --check .
 "$python" -m ruff check .
 "$python" -m mypy
-"$python" -m pytest "$@"
+# The tests of a file share what they set up, so a file is one process's; most of them wait for processes of their own.
+"$python" -m pytest -n 2 --dist loadfile "$@"
