@@ -84,9 +84,9 @@ def end_at_random(running: Running, processes: int, number: signal.Signals, draw
         time.sleep(0.005)
     if running.process.poll() is not None:
         return running.process.returncode
-    if processes == 2 and number == signal.SIGKILL and draw.random() < 0.5:
-        for rank in ranks_of(running)[-1:]:  # one process alone; torchrun then ends the rest
-            os.kill(rank, number)
+    ranks = ranks_of(running) if processes == 2 and number == signal.SIGKILL and draw.random() < 0.5 else []
+    if ranks:  # one process alone; torchrun then ends the rest
+        os.kill(ranks[-1], number)
     else:
         os.killpg(running.process.pid, number)
     return running.process.wait(120)
