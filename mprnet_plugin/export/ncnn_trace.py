@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from mprnet_plugin.archs.mprnet_arch import SIZE_MULTIPLE, MPRNet
@@ -77,6 +77,7 @@ class _Maps:
 
     def __init__(self, graph: NcnnGraph, names: list[str], size: tuple[int, ...]) -> None:
         self.graph, self.names, self._size = graph, names, size
+        self._halves: dict[int, list[list[str]]] = {}
 
     @property
     def shape(self) -> torch.Size:
@@ -99,13 +100,16 @@ class _Maps:
         have, want = self.shape[1], min(self.shape[1], index[1].stop)
         return self.each(lambda x: _with_channels(self.graph, x, have, want), size=(want, *self._size[1:]))
 
-    def chunk(self, count: int, dim: int) -> list[_Maps]:
+    def narrow(self, dim: int, start: int, length: int) -> _Maps:
         if dim == 0:
-            part = len(self.names) // count
-            return [_Maps(self.graph, self.names[i : i + part], self._size) for i in range(0, len(self.names), part)]
-        slices = [self.graph.add("Slice", [x], {0: [-233] * count, 1: dim - 4}, outputs=count) for x in self.names]
-        size = tuple(side // count if number == dim - 1 else side for number, side in enumerate(self._size))
-        return [_Maps(self.graph, list(names), size) for names in zip(*slices, strict=True)]
+            return _Maps(self.graph, self.names[start : start + length], self._size)
+        if dim not in self._halves:
+            self._halves[dim] = [
+                self.graph.add("Slice", [x], {0: [-233, -233], 1: dim - 4}, outputs=2) for x in self.names
+            ]
+        size = tuple(length if number == dim else side for number, side in enumerate(self.shape))
+        assert size[dim] * 2 == self.shape[dim] and start in (0, length)  # noqa: S101, PT018 - the network halves only
+        return _Maps(self.graph, [halves[start // length] for halves in self._halves[dim]], size[1:])
 
     def mean(self, dims: tuple[int, int], keepdim: bool) -> _Maps:
         assert dims == (2, 3) and keepdim  # noqa: S101, PT018 - the network's one mean
@@ -114,7 +118,11 @@ class _Maps:
 
     @classmethod
     def __torch_function__(
-        cls, function: Callable[..., Any], types: object, args: tuple[Any, ...] = (), kwargs: Any = None
+        cls,
+        function: Callable[..., Any],
+        types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
     ) -> _Maps:
         """Answer torch's functions, which ask this before they look for a tensor."""
         if function not in _FUNCTIONS:
@@ -157,7 +165,7 @@ _FUNCTIONS: dict[Callable[..., Any], Callable[..., _Maps]] = {
     F.relu: lambda x, **_: x.each(lambda name: x.graph.leaky_relu(name, 0.0)),
     torch.sigmoid: lambda x: x.each(x.graph.sigmoid),
     torch.cat: _cat,
-    nn.functional.avg_pool2d: _avg_pool2d,
+    F.avg_pool2d: _avg_pool2d,
     F.interpolate: _interpolate,
     torch.addcmul: lambda x, a, b, **_: x + a.binary(_MULTIPLY, b),
 }
