@@ -8,7 +8,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -116,11 +116,12 @@ def _load_pt2(files: list[Path]) -> Run:
 
 
 def _write_onnx(net: MPRNet, files: list[Path]) -> None:
-    names = {"input_names": ["input"], "output_names": ["output"]}
     with _quietly():
-        program = torch.onnx.export(_exported(net), (), dynamo=True, verbose=False, **names)
+        program = torch.onnx.export(
+            _exported(net), (), dynamo=True, input_names=["input"], output_names=["output"], verbose=False
+        )
     assert program is not None  # noqa: S101 - as it is not asked to write a file
-    graph = program.model.graph
+    graph: Any = program.model.graph
     outer = [*graph.inputs, *graph.outputs]
     inner = [value for node in graph for value in node.outputs if value not in graph.outputs]
     for value in inner:
