@@ -75,6 +75,7 @@ def _load_ncnn(files: list[Path]) -> Run:
 
     loaded = ncnn.Net()
     loaded.opt.use_vulkan_compute = False
+    loaded.opt.num_threads = torch.get_num_threads()
     exact(loaded.opt)
     if loaded.load_param(str(files[0])) != 0 or loaded.load_model(str(files[1])) != 0:
         raise RuntimeError("ncnn does not load it")

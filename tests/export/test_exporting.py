@@ -14,7 +14,7 @@ import torch
 from mprnet_plugin.archs.local_pooling import use_local_pooling
 from mprnet_plugin.archs.mprnet_arch import MPRNet
 from mprnet_plugin.errors import InputError
-from mprnet_plugin.export import cli, exporting, forms
+from mprnet_plugin.export import cli, forms
 from mprnet_plugin.export.exporting import TOLERANCE, export
 from mprnet_plugin.export.forms import FORMS, PictureNet
 from mprnet_plugin.weights.convert import save_weights
@@ -139,7 +139,12 @@ def test_the_script_ends_in_one_line(tmp_path: Path) -> None:
 def exports(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with every form, called as in docs/export.md; torch's exporter, half a minute, runs once."""
     folder = tmp_path_factory.mktemp("exports")
-    write = forms._write_onnx
+    write, trace = forms._write_onnx, forms._exported
+    programs: list[torch.export.ExportedProgram] = []
+
+    def traced(net: MPRNet) -> torch.export.ExportedProgram:
+        programs[:] = programs or [trace(net)]
+        return programs[0]
 
     def copied(net: MPRNet, files: list[Path]) -> None:
         if (folder / "deblur.onnx").exists():
@@ -148,8 +153,7 @@ def exports(tmp_path_factory: pytest.TempPathFactory) -> Path:
             write(net, files)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(forms, "_exported", functools.cache(forms._exported))
-        patch.setattr(exporting.copy, "deepcopy", lambda net: net)
+        patch.setattr(forms, "_exported", traced)
         patch.setattr(forms, "_write_onnx", copied)
         net = tiny()
         for name in ("deblur.pt2", "deblur.onnx", "deblur.xml", "deblur.ncnn.param"):
