@@ -58,20 +58,23 @@ def export(net: MPRNet, path: str | PathLike[str], overwrite: bool = False) -> f
     _check_places(files, overwrite)
     plain = copy.deepcopy(net).to("cpu", torch.float32).to(memory_format=torch.contiguous_format).eval()
     with _whole_files(files) as parts:
-        try:
-            form.write(plain, parts)
-            run = form.load(parts)
-            difference = _difference(plain, run)
-        except (InputError, OSError, MemoryError):
-            raise
-        except Exception as error:  # each runtime has errors of its own
-            reason = (str(error).splitlines() or [""])[0]
-            raise InputError(f"{target}: could not be made ({reason}); try newer packages, or another form") from error
-        if not difference <= TOLERANCE:  # nor where it is no number
-            raise InputError(
-                f"{target}: differs from torch by {difference:.1e} of the range, expected at most {TOLERANCE:.0e}; "
-                "nothing was written: try another version of the runtime, or another form"
-            )
+        return _write_and_compare(form, plain, parts, target)
+
+
+def _write_and_compare(form: Form, net: MPRNet, parts: list[Path], target: Path) -> float:
+    try:
+        form.write(net, parts)
+        difference = _difference(net, form.load(parts))
+    except (InputError, OSError, MemoryError):
+        raise
+    except Exception as error:  # each runtime has errors of its own
+        reason = (str(error).splitlines() or [""])[0]
+        raise InputError(f"{target}: could not be made ({reason}); try newer packages, or another form") from error
+    if not difference <= TOLERANCE:  # nor where it is no number
+        raise InputError(
+            f"{target}: differs from torch by {difference:.1e} of the range, expected at most {TOLERANCE:.0e}; "
+            "nothing was written: try another version of the runtime, or another form"
+        )
     return difference
 
 
