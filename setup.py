@@ -85,6 +85,8 @@ def lmdb_commands() -> list[str]:
     return [path.stem for path in modules if "\ndef cli()" in path.read_text(encoding="utf-8")]
 
 
+EXPORT = ["onnx>=1.17", "onnxscript>=0.3", "onnxruntime>=1.20", "openvino>=2024.6", "ncnn>=1.0.20240410"]
+
 setup(
     name="mprnet-plugin",
     version=version(),
@@ -144,7 +146,9 @@ setup(
             "h5py>=3.10",
             "jsonschema>=4.20",
             "pillow-heif>=0.16",
+            *EXPORT,
         ],
+        "export": EXPORT,
         "mat73": ["h5py>=3.10"],
         "heic": ["pillow-heif>=0.16"],
         "demo": ["scikit-image>=0.22", "matplotlib>=3.7"],
@@ -152,6 +156,7 @@ setup(
     entry_points={
         "console_scripts": [
             "mprnet-restore = mprnet_plugin.inference.cli:cli",
+            "mprnet-export = mprnet_plugin.export.cli:cli",
             "mprnet-options = mprnet_plugin.shipped_options:cli",
             *(f"mprnet-lmdb-{name} = lmdb_tools.{name}:cli" for name in lmdb_commands()),
         ]

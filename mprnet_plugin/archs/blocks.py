@@ -42,14 +42,20 @@ def conv(in_channels: int, out_channels: int, kernel_size: int, bias: bool = Fal
     return nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=bias)
 
 
+def _halves(x: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+    # Not `chunk`, which torch's ONNX exporter cannot write where sizes vary.
+    half = x.shape[dim] // 2
+    return x.narrow(dim, 0, half), x.narrow(dim, half, half)
+
+
 def split(x: Tensor, dim: int) -> Tensor:
     """Cut ``x`` in two along ``dim`` and stack the halves along the batch: (N, ...) becomes (2N, ...)."""
-    return torch.cat(x.chunk(2, dim), 0)
+    return torch.cat(_halves(x, dim), 0)
 
 
 def join(x: Tensor, dim: int) -> Tensor:
     """Undo :func:`split`."""
-    return torch.cat(x.chunk(2, 0), dim)
+    return torch.cat(_halves(x, 0), dim)
 
 
 def join_pyramid(features: Pyramid, dim: int) -> Pyramid:

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from mprnet_plugin.inference.bands import in_bands
+from mprnet_plugin.weights.ncnn_files import NcnnGraph, exact
 
 __all__ = ["banded", "convolutions", "ncnn_is_there", "winograd"]
 
@@ -31,8 +32,7 @@ _NARROWEST = 32
 """Channels from which Winograd gives more than the copies to and fro take."""
 _SMALLEST = 1 << 10
 """Pixels of a map, likewise."""
-_MAGIC = 7767517  # the first line of ncnn's text format
-_FLOAT32 = b"\0\0\0\0"  # what ncnn expects before weights of single precision
+_INPUT, _OUTPUT = "data", "output"
 
 Function = Callable[[Tensor], Tensor]
 Signature = tuple[object, ...]
@@ -189,8 +189,8 @@ def _extract(net: Any, x: Tensor) -> Tensor:  # noqa: ANN401 - ncnn has no types
     _clear_pools((x.shape[1], x.shape[3]))
     values = x[0].numpy()  # ncnn reads it in place and does not keep it alive
     with net.create_extractor() as extractor:
-        extractor.input("x0", ncnn.Mat(values))
-        status, result = extractor.extract(f"x{len(net.layers()) - 1}")
+        extractor.input(_INPUT, ncnn.Mat(values))
+        status, result = extractor.extract(_OUTPUT)
     if status != 0:
         raise MemoryError(f"ncnn could not run a convolution of {tuple(x.shape)} (status {status})")
     return torch.from_numpy(np.array(result, copy=False))[None]
@@ -209,19 +209,15 @@ def _load(chain: Chain) -> Any:  # noqa: ANN401 - ncnn has no types
     option = net.opt
     option.use_vulkan_compute = False
     option.num_threads = torch.get_num_threads()  # kernels are prepared for them
-    # Digits are kept: nothing is stored or computed with fewer than 32 bits.
-    option.use_fp16_packed = option.use_fp16_storage = option.use_fp16_arithmetic = False
-    option.use_bf16_packed = option.use_bf16_storage = False
+    exact(option)
     option.blob_allocator, option.workspace_allocator, _ = _pools()
-    lines = ["Input x0 0 1 x0"]
+    graph = NcnnGraph()
+    x = graph.input(_INPUT)
     for number, layer in enumerate(chain.layers):
-        # Channels, kernel, padding, bias, number of weights; then a leaky ReLU, which a PReLU of one slope is.
-        options = f"0={layer.out_channels} 1=3 4=1 5=0 6={layer.weight.numel()}"
+        x = graph.convolution(x, layer.weight)
         if chain.act is not None and number == 0:
-            options += f" 9=2 -23310=1,{chain.act.weight.item():.9g}"
-        lines.append(f"Convolution c{number} 1 1 x{number} x{number + 1} {options}")
-    text = "\n".join([str(_MAGIC), f"{len(lines)} {len(lines)}", *lines, ""])
-    weights = b"".join(_FLOAT32 + layer.weight.detach().contiguous().numpy().tobytes() for layer in chain.layers)
+            x = graph.leaky_relu(x, chain.act.weight.item())  # which a PReLU of one slope is
+    text, weights = graph.written(x, _OUTPUT)
     handle, name = tempfile.mkstemp(suffix=".bin")  # ncnn reads weights from files
     try:
         with os.fdopen(handle, "wb") as file:

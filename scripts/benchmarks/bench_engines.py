@@ -5,7 +5,8 @@
 Every run is a process of its own; a round runs each method once, so that the methods take turns. The first call of a
 process is listed apart, as it transforms weights and warms up. Errors are against eager fp32, in parts of the range,
 with random weights. --json keeps what other calls measured, so that a table may grow; its table is printed. Memory is
-the peak of the whole process, weights and libraries included. Run on an idle machine.
+the peak of the whole process, weights and libraries included. onnxruntime and OpenVINO, peers too, run one export
+of the network, made before the first round. Run on an idle machine.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -28,9 +30,11 @@ from torch import Tensor
 from mprnet_plugin.archs.config import PRESETS
 from mprnet_plugin.archs.mprnet_arch import MPRNet
 from mprnet_plugin.errors import run_command
+from mprnet_plugin.export.exporting import export
 from mprnet_plugin.inference.engines import choose, running, this_machine
 
-METHODS = ("peer", "torch fp32", "ncnn fp32", "torch bf16")
+EXPORTED = ("onnxruntime fp32", "openvino fp32", "openvino bf16")
+METHODS = ("peer", "torch fp32", "ncnn fp32", "torch bf16", *EXPORTED)
 Rows = list[dict[str, Any]]
 
 
@@ -40,14 +44,11 @@ def main() -> int:
     if args.case is not None:
         sys.stdout.write(json.dumps(measure(**json.loads(args.case))) + "\n")
         return 0
-    runs: dict[str, Rows] = {method: [] for method in args.method}
-    for number in range(args.rounds):
-        for method in args.method:
-            shared = {"preset": args.preset, "size": args.size, "threads": args.threads, "calls": args.calls}
-            case = json.dumps({**shared, "method": method, "compare": number == 0 and args.compare})
-            words = [sys.executable, str(Path(__file__).resolve()), "--case", case]
-            done = subprocess.run(words, capture_output=True, text=True, check=True)  # noqa: S603 - this same script
-            runs[method].append(json.loads(done.stdout.splitlines()[-1]))
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "network.onnx"
+        if any(method in EXPORTED for method in args.method):
+            export(network(args.preset), file)
+        runs = measure_in_turn(args, str(file))
     rows: Rows = json.loads(args.json.read_text())["rows"] if args.json.exists() else []
     place = {"preset": args.preset, "size": args.size, "rounds": args.rounds, "calls": args.calls}
     fresh = [{**place, **row} for row in summary(runs)]
@@ -58,14 +59,35 @@ def main() -> int:
     return 0
 
 
-def measure(method: str, preset: str, size: str, threads: int, calls: int, compare: bool) -> dict[str, Any]:
+def measure_in_turn(args: argparse.Namespace, file: str) -> dict[str, Rows]:
+    """Return what each method's processes measured; ``file`` is the export, where one is needed."""
+    runs: dict[str, Rows] = {method: [] for method in args.method}
+    shared = {"preset": args.preset, "size": args.size, "threads": args.threads, "calls": args.calls, "file": file}
+    for number in range(args.rounds):
+        for method in args.method:
+            case = json.dumps({**shared, "method": method, "compare": number == 0 and args.compare})
+            words = [sys.executable, str(Path(__file__).resolve()), "--case", case]
+            done = subprocess.run(words, capture_output=True, text=True, check=True)  # noqa: S603 - this same script
+            runs[method].append(json.loads(done.stdout.splitlines()[-1]))
+    return runs
+
+
+def network(preset: str) -> MPRNet:
+    """Return the network with weights that are the same in every process."""
+    torch.manual_seed(0)
+    return MPRNet(**PRESETS[preset]).eval()
+
+
+def measure(method: str, preset: str, size: str, threads: int, calls: int, compare: bool, file: str) -> dict[str, Any]:
     """Return the first call's seconds, the later ones', the process's peak in bytes, and the largest error."""
     torch.set_num_threads(threads)
-    torch.manual_seed(0)
     width, height = map(int, size.split("x"))
-    net = MPRNet(**PRESETS[preset]).eval()
+    net = network(preset)
     x = torch.rand(1, 3, height, width)
-    run = peer(net) if method == "peer" else ours(net, *method.split())
+    if method == "peer":
+        run = peer(net)
+    else:
+        run = exported(file, method, threads) if method in EXPORTED else ours(net, *method.split())
     seconds = []
     result = x
     for _ in range(calls + 1):
@@ -96,6 +118,22 @@ def ours(net: MPRNet, engine: Any, precision: Any) -> Callable[[Tensor], Tensor]
         return result
 
     return run
+
+
+def exported(file: str, method: str, threads: int) -> Callable[[Tensor], Tensor]:
+    """Return a call of the exported network in another runtime."""
+    if method.startswith("onnxruntime"):
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+        return lambda x: torch.from_numpy(session.run(None, {"input": x.numpy()})[0])
+    import openvino
+
+    hint = {"INFERENCE_PRECISION_HINT": "bf16" if method.endswith("bf16") else "f32", "INFERENCE_NUM_THREADS": threads}
+    model = openvino.Core().compile_model(file, "CPU", hint)
+    return lambda x: torch.from_numpy(model(x.numpy())[0])
 
 
 def peer(net: MPRNet) -> Callable[[Tensor], Tensor]:

@@ -14,7 +14,7 @@ from mprnet_plugin.hosts.mmengine import registry
 from mprnet_plugin.hosts.mmengine.dataset import from_keywords
 from mprnet_plugin.hosts.mmengine.hooks import PicturesHook, RestorationHook
 from mprnet_plugin.hosts.mmengine.inferencer import MPRNetInferencer
-from mprnet_plugin.hosts.mmengine.loading import PREFIX, load_checkpoint
+from mprnet_plugin.hosts.mmengine.loading import load_checkpoint
 from mprnet_plugin.hosts.mmengine.loops import MultiTestLoop, ResumableTrainLoop
 from mprnet_plugin.hosts.mmengine.losses import CharbonnierLoss
 from mprnet_plugin.hosts.mmengine.metric import RestorationMetric
@@ -24,6 +24,7 @@ from mprnet_plugin.hosts.mmengine.sampler import EndlessSampler
 from mprnet_plugin.hosts.mmengine.schedule import WarmupCosineLR
 from mprnet_plugin.hosts.mmengine.tta import SelfEnsemble
 from mprnet_plugin.losses.edge import EdgeLoss
+from mprnet_plugin.weights.choice import PREFIX
 
 __all__ = ["register_all"]
 
