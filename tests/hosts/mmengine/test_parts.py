@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -12,13 +13,14 @@ import numpy as np
 import pytest
 import torch
 from mmengine.model import BaseModel
-from mmengine.optim import OptimWrapper
+from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.registry import MODELS as PARENT
 from mmengine.runner import CheckpointLoader
 from mmengine.structures import BaseDataElement
 
 from mprnet_plugin.archs.mprnet_arch import MPRNet
 from mprnet_plugin.errors import InputError
+from mprnet_plugin.hosts.mmengine.hooks import RestorationHook
 from mprnet_plugin.hosts.mmengine.inferencer import MPRNetInferencer
 from mprnet_plugin.hosts.mmengine.metric import RestorationMetric
 from mprnet_plugin.hosts.mmengine.registry import MODELS
@@ -87,6 +89,26 @@ def test_what_would_count_parts_as_iterations_is_refused() -> None:
         model.train_step(batch(), wrapper)
     with pytest.raises(InputError, match="micro_batchsize"):
         restorer(micro_batchsize=2)
+
+
+@pytest.mark.parametrize(("dtype", "precision"), [(None, "fp16"), ("float16", "fp16"), ("bfloat16", "bf16")])
+def test_the_hosts_amp_is_answered_with_the_line_to_write(dtype: str | None, precision: str) -> None:
+    wrapper = AmpOptimWrapper.__new__(AmpOptimWrapper)  # whose constructor wants a GPU
+    wrapper.cast_dtype = None if dtype is None else getattr(torch, dtype)
+    with pytest.raises(InputError, match=f"write OptimWrapper, and in the model precision='{precision}'"):
+        restorer().train_step(batch(), wrapper)
+
+
+def test_fp16_and_its_scale_through_a_checkpoint() -> None:
+    model = restorer(precision="fp16", channels_last=True, gradient_checkpointing=True)
+    wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1))
+    losses = model.train_step(batch(), wrapper)
+    assert losses["loss_scale"] == 2**16
+    runner = SimpleNamespace(model=model, iter=0)
+    checkpoint = {"state_dict": model.state_dict(), "message_hub": {}}
+    RestorationHook().before_save_checkpoint(runner, checkpoint)
+    assert all(value.is_contiguous() for value in checkpoint["state_dict"].values())
+    assert checkpoint["step"]["scaler"]["scale"] == 2**16
 
 
 def test_two_clippings_are_refused() -> None:
