@@ -5,7 +5,8 @@
 Every run is a process of its own; a round runs each method once, so that the methods take turns. All start from one set
 of weights and take the same batches, the recipe's losses and Adam; the peer's loop is ours. The first step of a process
 is listed apart, as it warms up, or compiles. "loss" is how far the last step's is from that of fp32, relative. Memory
-is the peak of the process, weights and libraries included, or on a GPU that of its tensors. Run on an idle machine.
+is the peak of the process, weights and libraries included, or on a GPU that of its tensors. Run on an idle machine;
+where others use it too, the processor's seconds with --threads 1 say more.
 """
 
 from __future__ import annotations
@@ -101,20 +102,22 @@ def measure(method: str, preset: str, batch: int, patch: int, threads: int, step
     optimizer = torch.optim.Adam(net.parameters(), lr=2e-4)
     torch.manual_seed(1)  # whatever has been drawn for the networks
     synchronize: Callable[[], None] = torch.cuda.synchronize if device == "cuda" else lambda: None
-    seconds, loss = [], torch.zeros(())
+    seconds, processor, loss = [], [], torch.zeros(())
     for number in range(1, steps + 2):
         gt = torch.rand(batch, 3, patch, patch)
         lq = (gt + 0.1 * torch.randn_like(gt)).clamp(0, 1)
         gt, lq = gt.to(device), lq.to(device)
         synchronize()
-        start = time.perf_counter()
+        start, busy = time.perf_counter(), time.process_time()
         loss = step(net, optimizer, lq, gt, number)["l_total"]
         synchronize()
         seconds.append(time.perf_counter() - start)
+        processor.append(time.process_time() - busy)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     if device == "cuda":
         peak = torch.cuda.max_memory_allocated()
-    return {"first": seconds[0], "seconds": seconds[1:], "peak": peak, "loss": float(loss)}
+    timed = {"first": seconds[0], "seconds": seconds[1:], "processor": processor[1:]}
+    return {**timed, "peak": peak, "loss": float(loss)}
 
 
 def peer(net: nn.Module) -> nn.Module:
@@ -132,13 +135,15 @@ def summary(runs: dict[str, Rows]) -> Rows:
     rows = []
     base = "peer" if "peer" in runs else next(iter(runs))
     exact = runs["fp32" if "fp32" in runs else base][0]["loss"]
-    theirs = [statistics.median(run["seconds"]) for run in runs[base]]
+    theirs = {kind: [statistics.median(run[kind]) for run in runs[base]] for kind in ("seconds", "processor")}
     for method, mine in runs.items():
-        medians = [statistics.median(run["seconds"]) for run in mine]
         every = [second for run in mine for second in run["seconds"]]
         quartiles = statistics.quantiles(every, n=4, method="inclusive") if len(every) > 1 else every * 3
         row = {"method": method, "first": statistics.median(run["first"] for run in mine), "quartiles": quartiles}
-        row["times_as_fast"] = statistics.median(b / a for a, b in zip(medians, theirs, strict=True))
+        for kind, name in (("seconds", "times_as_fast"), ("processor", "times_as_little")):
+            medians = [statistics.median(run[kind]) for run in mine]
+            row[name] = statistics.median(b / a for a, b in zip(medians, theirs[kind], strict=True))
+        row["processor"] = statistics.median(second for run in mine for second in run["processor"])
         row["peak"] = max(run["peak"] for run in mine)
         row["memory_ratio"] = row["peak"] / max(run["peak"] for run in runs[base])
         row["loss"] = abs(mine[0]["loss"] - exact) / exact
@@ -149,12 +154,14 @@ def summary(runs: dict[str, Rows]) -> Rows:
 def table(rows: Rows) -> str:
     """Return the rows in Markdown; ratios are to the first."""
     base = rows[0]["method"]
-    heads = ["method", "seconds (quartiles)", "first step", f"x {base}", "peak GB", f"of {base}'s", "loss"]
+    heads = ["method", "seconds (quartiles)", "first step", f"x {base}", "processor seconds", f"x {base}", "peak GB"]
+    heads += [f"of {base}'s", "loss"]
     lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     for row in rows:
         low, middle, high = row["quartiles"]
         cells = [row["method"], f"{middle:.2f} ({low:.2f} to {high:.2f})", f"{row['first']:.2f}"]
-        cells += [f"{row['times_as_fast']:.2f}", f"{row['peak'] / 1e9:.2f}", f"{row['memory_ratio']:.2f}"]
+        cells += [f"{row['times_as_fast']:.2f}", f"{row['processor']:.2f}", f"{row['times_as_little']:.2f}"]
+        cells += [f"{row['peak'] / 1e9:.2f}", f"{row['memory_ratio']:.2f}"]
         lines.append("| " + " | ".join([*cells, f"{row['loss']:.0e}"]) + " |")
     return "\n".join(lines) + "\n"
 
