@@ -49,8 +49,8 @@ RECIPES = {
 BATCH = 16
 
 
-def options(task: str) -> Yaml:
-    return read_options(str(ROOT / "options" / f"train_MPRNet_{TASKS[task].recipe}.yml"))
+def options(task: str, suffix: str = "") -> Yaml:
+    return read_options(str(ROOT / "options" / f"train_MPRNet_{TASKS[task].recipe}{suffix}.yml"))
 
 
 def iterations_per_epoch(task: str) -> int:
@@ -68,10 +68,21 @@ def build(section: Yaml, where: object, *arguments: object) -> Any:
 tasks = pytest.mark.parametrize("task", TASKS)
 
 
-def test_there_is_a_recipe_for_each_task_and_no_other() -> None:
+def test_there_is_a_recipe_for_each_task_and_a_fast_one_and_no_other() -> None:
     assert RECIPES.keys() == TASKS.keys()
-    names = {f"train_MPRNet_{task.recipe}.yml" for task in TASKS.values()}
+    names = {f"train_MPRNet_{task.recipe}{suffix}.yml" for task in TASKS.values() for suffix in ("", "_fast")}
     assert {path.name for path in (ROOT / "options").glob("train_*.yml")} == names
+
+
+@tasks
+def test_the_fast_recipe_differs_in_speed_alone(task: str) -> None:
+    exact, fast = options(task), options(task, "_fast")
+    assert fast.pop("name") == exact.pop("name") + "_fast"
+    assert fast["train"].pop("channels_last") is True
+    assert fast["train"]["optim_g"].pop("fused") is True
+    assert fast == exact
+    text = (ROOT / "options" / f"train_MPRNet_{TASKS[task].recipe}_fast.yml").read_text(encoding="utf-8")
+    assert f"basicsr.train -opt options/train_MPRNet_{TASKS[task].recipe}_fast.yml" in text
 
 
 @tasks

@@ -11,7 +11,7 @@ from mprnet_plugin.typed_options import Component, Number, Options, shorten
 
 __all__ = ["LocalPoolingOptions", "MixupOptions", "StepOptions", "TrainOptions", "TrainPrecision", "ValOptions"]
 
-TrainPrecision = Literal["fp32", "bf16"]
+TrainPrecision = Literal["fp32", "bf16", "fp16"]
 Positive = Annotated[int, Field(ge=1, le=10**12)]
 NotNegative = Annotated[int, Field(ge=0, le=10**12)]
 
@@ -48,13 +48,29 @@ class LocalPoolingOptions(Options):
 class StepOptions(Options):
     """How one optimiser step is taken, whichever host trains."""
 
+    hints = MappingProxyType({"use_grad_clip": "grad_clip: 0.01, the norm that true means in NAFNet and Restormer"})
+
     clamp_output: bool = Field(False, description="losses see outputs clamped to [0, 1], as published for denoising")
     mixup: MixupOptions | None = Field(None, description="blend samples of a batch")
     micro_batch_size: Positive | None = Field(
         None, description="samples per forward pass; gradients accumulate to the whole batch, memory follows this"
     )
     precision: TrainPrecision = Field(
-        "fp32", description="of the forward and backward pass; bf16 halves its memory, fp32 is exact (TF32 is off)"
+        "fp32",
+        description="of the forward and backward pass; bf16 and fp16 halve its memory, fp16 with a loss that is scaled "
+        "to its range; fp32 is exact (TF32 is off)",
+    )
+    channels_last: bool = Field(
+        False, description="keep a pixel's channels side by side in memory, which many kernels are faster with"
+    )
+    compile: bool = Field(
+        False, description="let torch compile the network for training, which takes minutes; validation runs without"
+    )
+    gradient_checkpointing: bool = Field(
+        False, description="compute the insides of MPRNet's blocks again instead of keeping them; the same digits"
+    )
+    grad_clip: Annotated[Number, Field(gt=0, le=1e9)] | None = Field(
+        None, description="largest norm of all gradients together, larger ones are scaled down to it; none: no limit"
     )
     max_skipped_steps: NotNegative = Field(
         10, description="steps in a row that may be skipped because their loss or gradients are not finite"
@@ -65,7 +81,12 @@ class TrainOptions(StepOptions):
     """How the network is trained."""
 
     hints = MappingProxyType(
-        {"optim": "optim_g", "lr": "optim_g: {type: Adam, lr: 2e-4}", "batch_size": "datasets:train:batch_size"}
+        {
+            **StepOptions.hints,
+            "optim": "optim_g",
+            "lr": "optim_g: {type: Adam, lr: 2e-4}",
+            "batch_size": "datasets:train:batch_size",
+        }
     )
 
     total_iter: Positive = Field(description="optimiser steps in all")

@@ -24,6 +24,15 @@ for sizes in "Deblurring 256" "Denoising 128" "Deraining 256"; do
         --output "$results/network_$task.json"
 done
 
+# A training step at the recipes' patch sizes with each option, compiled too, and what the host adds to it.
+for sizes in "Deblurring 4 256" "Denoising 16 128" "Deraining 8 256"; do
+    read -r task batch patch <<<"$sizes"
+    "$python" scripts/benchmarks/bench_training.py --device cuda --preset "$task" --batch "$batch" --patch "$patch" --steps 20 \
+        --method peer fp32 channels_last checkpointing bf16 "bf16 channels_last" "bf16 channels_last checkpointing" \
+        "fp16 channels_last" compile "bf16 channels_last compile" --json "$results/training_$task.json"
+done
+"$python" scripts/benchmarks/bench_overhead.py --work "$results/overhead" --batch 8 --patch 256 | tee "$results/overhead.txt"
+
 # The whole test suite, and a run of one process by NCCL on what the quickstart has made.
 bash scripts/quickstart.sh
 "$python" -m pytest 2>&1 | tee "$results/tests.txt"

@@ -15,16 +15,17 @@ from torch import Tensor, nn
 
 from mprnet_plugin.archs.any_size import restore_any_size
 from mprnet_plugin.archs.local_pooling import MPRNetLocal, local_pooling
+from mprnet_plugin.archs.mprnet_arch import MPRNet
 from mprnet_plugin.errors import InputError
 from mprnet_plugin.hosts.basicsr.metrics import scoring_of
 from mprnet_plugin.hosts.basicsr.parts import optimizers, schedulers
 from mprnet_plugin.hosts.basicsr.resumable_model import ResumableModel
-from mprnet_plugin.inference.engines import validating
+from mprnet_plugin.inference.engines import choose, this_machine, validating
 from mprnet_plugin.training import grids, tables
 from mprnet_plugin.training import validation as val
 from mprnet_plugin.training.options import TrainOptions
 from mprnet_plugin.training.processes import from_first_process
-from mprnet_plugin.training.step import TrainingStep
+from mprnet_plugin.training.step import TrainingStep, prepare_network
 from mprnet_plugin.weights.checkpoint import load_into, load_state_dict
 
 HOST_KEYS = ("params", "params_ema")
@@ -64,17 +65,28 @@ class MPRNetModel(ResumableModel):
         load_into(self.get_bare_model(net), weights, load_path)
         get_root_logger().info(f"Loaded {load_path}")
 
+    def model_to_device(self, net: nn.Module) -> nn.Module:
+        """Move a network to the device, and to the processes where there are several, as its training asks for it."""
+        if self.is_train:
+            prepare_network(net, TrainOptions.read(self.opt["train"], "train"))
+        moved: nn.Module = super().model_to_device(net)
+        return moved
+
     def init_training_settings(self) -> None:
         """Set up losses, optimiser, scheduler, the moving average and the optimisation step."""
         options = TrainOptions.read(self.opt["train"], "train")
         if options.precision == "fp32":
             torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+        slow = choose("torch", options.precision, this_machine(self.device)).warning
+        if slow:
+            get_root_logger().warning(slow)
         self._validated: dict[str, int] = {}
         super().init_training_settings()
         losses = {"l_pix": self.cri_pix}
         if options.edge_opt is not None:
             losses["l_edge"] = build_loss(options.edge_opt.model_dump()).to(self.device)
-        self.step = TrainingStep(options, losses, self.opt["manual_seed"], self.opt["rank"], self.opt["world_size"])
+        seed, rank, world_size = (self.opt[name] for name in ("manual_seed", "rank", "world_size"))
+        self.step = TrainingStep(options, losses, seed, rank, world_size, device=self.device.type)
 
     def get_optimizer(self, optim_type: str, params: Any, lr: float, **kwargs: Any) -> torch.optim.Optimizer:
         """Return an optimiser of ``torch.optim`` by name, where the host knows Adam only."""
@@ -106,14 +118,22 @@ class MPRNetModel(ResumableModel):
         try:
             self._losses = self.step(self.net_g, self.optimizer_g, self.lq, self.gt, current_iter)
         except torch.cuda.OutOfMemoryError as error:
-            part = min(self.step.options.micro_batch_size or len(self.lq), len(self.lq))
-            fix = f"set train:micro_batch_size: {part // 2}" if part > 1 else "use precision: bf16 or a smaller gt_size"
-            raise InputError(
-                f"out of GPU memory with {part} samples at once: {fix} (the result is the same), and --auto_resume"
-            ) from error
+            raise InputError(f"out of GPU memory with {self._less_memory()}, and --auto_resume") from error
         if self.ema_decay > 0 and self.step.stepped:
             self.model_ema(decay=self.ema_decay)
         self.iteration, self.in_step = current_iter, False
+
+    def _less_memory(self) -> str:
+        """Say how many samples were too many, and what takes less memory."""
+        options = self.step.options
+        part = min(options.micro_batch_size or len(self.lq), len(self.lq))
+        if part > 1:
+            fix = f"set train:micro_batch_size: {part // 2} (the result is the same)"
+        elif isinstance(self.get_bare_model(self.net_g), MPRNet) and not options.gradient_checkpointing:
+            fix = "set train:gradient_checkpointing: true (the result is the same)"
+        else:
+            fix = "use precision: bf16 or a smaller gt_size"
+        return f"{part} samples at once: {fix}"
 
     def get_current_log(self) -> dict[str, float]:
         """Return the last step's losses, averaged over the processes, all of which call it when it is time to log."""

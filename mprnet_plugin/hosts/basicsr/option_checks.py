@@ -22,6 +22,7 @@ from mprnet_plugin.hosts.basicsr.metrics import scoring_of
 from mprnet_plugin.hosts.basicsr.parts import check_schedule, optimizers, schedulers
 from mprnet_plugin.hosts.basicsr.run_options import MODEL_TYPE, LoggerOptions, RunOptions, dataset_options
 from mprnet_plugin.training.options import TrainOptions, ValOptions
+from mprnet_plugin.training.step import prepare_network
 from mprnet_plugin.typed_options import Component, shorten
 
 __all__ = ["absent_sets", "check_model_type", "check_options", "check_wandb"]
@@ -103,7 +104,7 @@ def _check(opt: Mapping[str, Any], is_train: bool) -> None:
         if path and not _there(path):
             raise InputError(f"path:{key}: {shorten(path)} does not exist in {Path.cwd()}; correct the path")
     if is_train and options.train is not None:
-        _check_train(options.train)
+        _check_train(options.train, net)
 
 
 def _needs(options: RunOptions, names: Iterable[str]) -> None:
@@ -219,7 +220,8 @@ def _check_network(network: Component) -> torch.nn.Module:
     return net
 
 
-def _check_train(train: TrainOptions) -> None:
+def _check_train(train: TrainOptions, net: torch.nn.Module) -> None:
+    try_call(prepare_network, {}, "train", net, train)
     for name in ("pixel_opt", "edge_opt"):
         loss: Component | None = getattr(train, name)
         if loss is None:

@@ -17,6 +17,7 @@ from mprnet_plugin.hosts.basicsr.parts import check_schedule
 from mprnet_plugin.hosts.basicsr.reports import Reports
 from mprnet_plugin.training.options import ValOptions
 from mprnet_plugin.training.processes import any_process, from_first_process
+from mprnet_plugin.training.step import TrainingStep, match_layout
 
 __all__ = ["ResumableModel"]
 
@@ -28,7 +29,10 @@ class ResumableModel(SRModel):  # type: ignore[misc]
         reports: What validation and testing leave behind.
         iteration: The last one that is complete.
         in_step: Whether the weights are between two iterations.
+        step: The optimisation step, once training is set up.
     """
+
+    step: TrainingStep
 
     def __init__(self, opt: dict[str, Any]) -> None:
         self.reports = Reports(opt, opt["is_train"])
@@ -58,6 +62,8 @@ class ResumableModel(SRModel):  # type: ignore[misc]
         asked = [_settings(scheduler) for scheduler in self.schedulers]
         try:
             super().resume_training(resume_state)
+            match_layout(self.optimizer_g)
+            self.step.load_state_dict(resume_state.get("step", {}))
         except Exception as error:  # whatever torch does with a state of another optimiser or of odd content
             reason = " ".join(str(error).partition("\n")[0].split()) or type(error).__name__
             raise InputError(
@@ -153,7 +159,7 @@ class ResumableModel(SRModel):  # type: ignore[misc]
         keys = param_key if isinstance(param_key, list) else [param_key]
         name = "latest" if current_iter == -1 else current_iter
         content = {
-            key: {k: v.detach().cpu() for k, v in self.get_bare_model(n).state_dict().items()}
+            key: {k: v.detach().cpu().contiguous() for k, v in self.get_bare_model(n).state_dict().items()}
             for n, key in zip(nets, keys, strict=True)
         }
         checkpoints.check_finite_weights(content, self.iteration)
@@ -169,6 +175,7 @@ class ResumableModel(SRModel):  # type: ignore[misc]
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "schedulers": [scheduler.state_dict() for scheduler in self.schedulers],
             "best": self.reports.best,
+            "step": self.step.state_dict(),
         }
         checkpoints.save(state, Path(self.opt["path"]["training_states"]) / f"{current_iter}.state")
 

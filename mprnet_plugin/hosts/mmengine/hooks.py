@@ -14,9 +14,10 @@ from mmengine.model import is_model_wrapper
 
 from mprnet_plugin.errors import InputError
 from mprnet_plugin.hosts.mmengine.model import REMEDY, MPRNetRestorer
+from mprnet_plugin.inference.engines import choose, this_machine
 from mprnet_plugin.training import grids
 from mprnet_plugin.training import validation as val
-from mprnet_plugin.training.step import TrainingStep
+from mprnet_plugin.training.step import TrainingStep, match_layout
 
 __all__ = ["PicturesHook", "RestorationHook"]
 
@@ -33,10 +34,17 @@ class RestorationHook(Hook):  # type: ignore[misc]
     priority = "VERY_LOW"
 
     def before_train(self, runner: Any) -> None:
-        """Make ``fp32`` exact on GPUs too."""
+        """Take up what was loaded; make ``fp32`` exact on GPUs too; say where another precision is slow."""
         step = _step(runner)
-        if step is not None and step.options.precision == "fp32":
+        if step is None:
+            return
+        match_layout(runner.optim_wrapper.optimizer)
+        if step.options.precision == "fp32":
             torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+        device = next(runner.model.parameters()).device
+        slow = choose("torch", step.options.precision, this_machine(device)).warning
+        if slow:
+            runner.logger.warning(slow)
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         """Turn the host's objects into plain data.
@@ -49,10 +57,11 @@ class RestorationHook(Hook):  # type: ignore[misc]
                 f"the network has values that are not finite at iteration {runner.iter + 1}: training diverged, and "
                 f"nothing was saved; {REMEDY}"
             )
+        checkpoint["state_dict"] = {key: value.contiguous() for key, value in checkpoint["state_dict"].items()}
         checkpoint["message_hub"] = _plain(checkpoint["message_hub"])
         step = _step(runner)
         if step is not None:
-            checkpoint["step"] = {"skipped": step.skipped, "skipped_in_a_row": step.skipped_in_a_row}
+            checkpoint["step"] = step.state_dict()
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         """Make the host's objects again, and take out what it would run.
@@ -69,7 +78,7 @@ class RestorationHook(Hook):  # type: ignore[misc]
         checkpoint["message_hub"]["log_scalars"] = {name: _history(scalar) for name, scalar in scalars.items()}
         step = _step(runner)
         if step is not None:
-            vars(step).update(checkpoint.get("step", {}))
+            step.load_state_dict(checkpoint.get("step", {}))
 
 
 def _step(runner: Any) -> TrainingStep | None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from mmengine.device import get_device
 from mmengine.dist import get_dist_info
 from mmengine.logging import MessageHub
 from mmengine.model import BaseModel, MMDistributedDataParallel
@@ -16,7 +17,7 @@ from mprnet_plugin.archs.any_size import restore_any_size, stage_images
 from mprnet_plugin.errors import InputError
 from mprnet_plugin.hosts.mmengine.registry import MODELS
 from mprnet_plugin.training.options import StepOptions
-from mprnet_plugin.training.step import TrainingStep
+from mprnet_plugin.training.step import TrainingStep, prepare_network
 from mprnet_plugin.weights.checkpoint import check_weights
 
 __all__ = ["DistributedRestorer", "MPRNetRestorer"]
@@ -59,10 +60,11 @@ class MPRNetRestorer(BaseModel):  # type: ignore[misc]
             preprocessor = MODELS.build(preprocessor)
         super().__init__(preprocessor, init_cfg)
         self.generator: nn.Module = MODELS.build(generator)
+        prepare_network(self.generator, options)
         sections = {"loss_pix": pixel_loss, "loss_edge": edge_loss}
         losses = {label: MODELS.build(section) for label, section in sections.items() if section}
         rank, world_size = get_dist_info()
-        self.step = TrainingStep(options, losses, 0, rank, world_size, REMEDY)
+        self.step = TrainingStep(options, losses, 0, rank, world_size, REMEDY, get_device())
         self.register_state_dict_post_hook(_drop_prefix)
         self.register_load_state_dict_pre_hook(_add_prefix)
 
@@ -105,17 +107,29 @@ class MPRNetRestorer(BaseModel):  # type: ignore[misc]
         """Take one optimiser step with ``net``, which is this model or what wraps it.
 
         Raises:
-            InputError: A wrapper that would accumulate or scale by itself.
+            InputError: A wrapper that would accumulate or scale by itself, or clip what is clipped already.
         """
         if isinstance(optim_wrapper, AmpOptimWrapper):
-            raise InputError("AmpOptimWrapper does not go with MPRNetRestorer: use OptimWrapper and precision='bf16'")
+            precision = "bf16" if optim_wrapper.cast_dtype in (torch.bfloat16, "bfloat16") else "fp16"
+            raise InputError(
+                "AmpOptimWrapper does not go with MPRNetRestorer: write OptimWrapper, and in the model "
+                f"precision='{precision}'"
+            )
         if getattr(optim_wrapper, "_accumulative_counts", 1) != 1:
             raise InputError(
                 "accumulative_counts would count parts of a step as iterations: leave it out and set micro_batch_size"
             )
+        host_clips = getattr(optim_wrapper, "clip_grad_kwargs", None)
+        if host_clips and self.step.options.grad_clip is not None:
+            raise InputError(
+                f"gradients would be clipped twice: leave out optim_wrapper.clip_grad ({host_clips}) or the model's "
+                f"grad_clip ({self.step.options.grad_clip:g})"
+            )
         self.step.seed = int(_hub("seed"))
         batch = self.data_preprocessor(data, True)
         losses = self.step(net, optim_wrapper, batch["inputs"], _sharp(batch["data_samples"]), _iteration())
+        if host_clips:
+            losses.pop(optim_wrapper.grad_name, None)  # the wrapper logs its norm under the same name
         return {"loss": losses.pop("l_total"), **losses}
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mprnet_plugin.archs.mprnet_arch import MPRNet
 from mprnet_plugin.errors import InputError
-from mprnet_plugin.inference import winograd
+from mprnet_plugin.inference import engines, winograd
 from tests.helpers import TINY
 
 pytest.importorskip("basicsr")
@@ -77,6 +77,7 @@ def test_losses_are_the_sum_over_the_stages(tmp_path: Path) -> None:
     model.optimize_parameters(1)
     log = model.get_current_log()
     assert log["l_pix_stage1"] == pytest.approx(0.5, rel=1e-4)
+    assert log.pop("grad_norm") > 0
     assert len(log) == 7
     assert log["l_total"] == pytest.approx(sum(value for name, value in log.items() if name != "l_total"))
 
@@ -263,13 +264,18 @@ def test_validation_runs_by_the_engine_and_notices_new_weights(
 
 
 @pytest.mark.parametrize(
-    ("micro_batch_size", "fix"),
-    [(None, "set train:micro_batch_size: 2"), (3, "set train:micro_batch_size: 1"), (1, "use precision: bf16 or a")],
+    ("micro_batch_size", "checkpointing", "fix"),
+    [
+        (None, False, "set train:micro_batch_size: 2"),
+        (3, False, "set train:micro_batch_size: 1"),
+        (1, False, "set train:gradient_checkpointing: true"),
+        (1, True, "use precision: bf16 or a"),
+    ],
 )
 def test_too_little_gpu_memory_names_what_fits(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, micro_batch_size: int | None, fix: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, micro_batch_size: int | None, checkpointing: bool, fix: str
 ) -> None:
-    model = build(tmp_path, micro_batch_size=micro_batch_size)
+    model = build(tmp_path, micro_batch_size=micro_batch_size, gradient_checkpointing=checkpointing)
 
     def forward(_: Tensor) -> Tensor:
         raise torch.cuda.OutOfMemoryError("CUDA out of memory")
@@ -278,3 +284,68 @@ def test_too_little_gpu_memory_names_what_fits(
     model.feed_data({"lq": torch.rand(4, 3, 8, 8), "gt": torch.rand(4, 3, 8, 8)})
     with pytest.raises(InputError, match=f"out of GPU memory with {micro_batch_size or 4} samples at once: {fix}"):
         model.optimize_parameters(1)
+
+
+def build_fast(folder: Path, **train: Any) -> MPRNetModel:
+    optimizer = {"type": "Adam", "lr": 1e-3, "fused": True}
+    return build(folder, channels_last=True, gradient_checkpointing=True, optim_g=optimizer, **train)
+
+
+def train(model: MPRNetModel, iterations: range) -> None:
+    for iteration in iterations:
+        generator = torch.Generator().manual_seed(iteration)
+        model.feed_data({name: torch.rand(2, 3, 16, 16, generator=generator) for name in ("lq", "gt")})
+        model.optimize_parameters(iteration)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_fast_training_resumes_to_the_last_bit(tmp_path: Path, precision: str) -> None:
+    whole = build_fast(tmp_path, precision=precision)
+    train(whole, range(1, 4))
+    if precision == "fp16":
+        whole.step.scaler.update(2.0**9)
+    whole.save(0, 3)
+    train(whole, range(4, 6))
+    resumed = build_fast(tmp_path, precision=precision)
+    resumed.load_network(resumed.net_g, str(tmp_path / "net_g_3.pth"))
+    resumed.resume_training(torch.load(tmp_path / "3.state", weights_only=True))
+    train(resumed, range(4, 6))
+    assert whole.get_current_log() == resumed.get_current_log()
+    assert whole.get_current_log().get("loss_scale", 512) == 512
+    states = (whole.net_g.state_dict(), resumed.net_g.state_dict())
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+
+
+def test_files_of_a_channels_last_training_are_like_any_others(tmp_path: Path) -> None:
+    build(tmp_path / "plain").save(0, 1)
+    build_fast(tmp_path / "fast").save(0, 1)
+    plain, fast = (
+        torch.load(tmp_path / name / "net_g_1.pth", weights_only=True)["params"] for name in ("plain", "fast")
+    )
+    assert list(fast) == list(plain)
+    assert all(torch.equal(fast[key], value) and fast[key].is_contiguous() for key, value in plain.items())
+
+
+@pytest.mark.parametrize("engine", ["torch", "ncnn"])
+def test_validation_is_the_same_in_channels_last(tmp_path: Path, engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if engine == "ncnn":
+        pytest.importorskip("ncnn")
+    monkeypatch.setattr(winograd, "_NARROWEST", 4)
+    outputs = []
+    for model in (build(tmp_path), build_fast(tmp_path)):
+        model.opt["val"] = {"engine": engine}
+        model.feed_data({"lq": torch.rand(1, 3, 40, 48, generator=torch.Generator().manual_seed(0))})
+        model.test()
+        outputs.append(model.output)
+    torch.testing.assert_close(*outputs, rtol=0, atol=1e-5)
+
+
+def test_a_precision_that_the_processor_lacks_is_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "_processor", frozenset)
+    build(tmp_path, precision="bf16")
+    assert caplog.text.count("this processor has no instructions for bf16: it may take 100 times as long") == 1
+    caplog.clear()
+    build(tmp_path)
+    assert "no instructions" not in caplog.text

@@ -15,6 +15,7 @@ from mprnet_plugin.hosts.basicsr.command_line import read_options
 from mprnet_plugin.hosts.mmengine.registry import MODELS, PARAM_SCHEDULERS
 from mprnet_plugin.shipped_options import main, shipped
 from mprnet_plugin.tasks import TASKS
+from mprnet_plugin.training.options import StepOptions
 from tests.helpers import ROOT, VECTORS
 
 RECIPES = {
@@ -31,7 +32,7 @@ PAIRS = {
 }
 """Config to the options files, for training and testing, of the same recipe."""
 configs = pytest.mark.parametrize("name", PAIRS)
-STEP = ("clamp_output", "mixup", "micro_batch_size", "precision")
+STEP = tuple(StepOptions.model_fields)
 SET = ("dataroot_lq", "dataroot_gt", "gt_size", "augment", "center_crop", "dtype", "type")
 
 

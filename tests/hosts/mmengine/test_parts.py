@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -12,13 +13,14 @@ import numpy as np
 import pytest
 import torch
 from mmengine.model import BaseModel
-from mmengine.optim import OptimWrapper
+from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.registry import MODELS as PARENT
 from mmengine.runner import CheckpointLoader
 from mmengine.structures import BaseDataElement
 
 from mprnet_plugin.archs.mprnet_arch import MPRNet
 from mprnet_plugin.errors import InputError
+from mprnet_plugin.hosts.mmengine.hooks import RestorationHook
 from mprnet_plugin.hosts.mmengine.inferencer import MPRNetInferencer
 from mprnet_plugin.hosts.mmengine.metric import RestorationMetric
 from mprnet_plugin.hosts.mmengine.registry import MODELS
@@ -64,11 +66,15 @@ def test_pictures_are_padded_by_reflection_and_cropped_again() -> None:
     assert [tuple(sample.pred.shape) for sample in samples] == [(3, 17, 21)] * 2
 
 
-def test_bf16_on_a_cpu_and_gradient_clipping() -> None:
-    model = restorer(precision="bf16")
-    wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=1.0), clip_grad={"max_norm": 0.01})
+@pytest.mark.parametrize("ours", [True, False])
+def test_bf16_on_a_cpu_and_gradient_clipping(ours: bool) -> None:
+    model = restorer(precision="bf16", **({"grad_clip": 0.01} if ours else {}))
+    clip_grad = None if ours else {"max_norm": 0.01}
+    wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=1.0), clip_grad=clip_grad)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    assert torch.isfinite(model.train_step(batch(), wrapper)["loss"])
+    logged = model.train_step(batch(), wrapper)
+    assert torch.isfinite(logged["loss"])
+    assert ("grad_norm" in logged) is ours  # the wrapper logs its own
     moved = {
         name: value - before[name] for name, value in model.state_dict().items() if not name.endswith("act.weight")
     }
@@ -83,6 +89,33 @@ def test_what_would_count_parts_as_iterations_is_refused() -> None:
         model.train_step(batch(), wrapper)
     with pytest.raises(InputError, match="micro_batchsize"):
         restorer(micro_batchsize=2)
+
+
+@pytest.mark.parametrize(("dtype", "precision"), [(None, "fp16"), ("float16", "fp16"), ("bfloat16", "bf16")])
+def test_the_hosts_amp_is_answered_with_the_line_to_write(dtype: str | None, precision: str) -> None:
+    wrapper = AmpOptimWrapper.__new__(AmpOptimWrapper)  # whose constructor wants a GPU
+    wrapper.cast_dtype = None if dtype is None else getattr(torch, dtype)
+    with pytest.raises(InputError, match=f"write OptimWrapper, and in the model precision='{precision}'"):
+        restorer().train_step(batch(), wrapper)
+
+
+def test_fp16_and_its_scale_through_a_checkpoint() -> None:
+    model = restorer(precision="fp16", channels_last=True, gradient_checkpointing=True)
+    wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1))
+    losses = model.train_step(batch(), wrapper)
+    assert losses["loss_scale"] == 2**16
+    runner = SimpleNamespace(model=model, iter=0)
+    checkpoint = {"state_dict": model.state_dict(), "message_hub": {}}
+    RestorationHook().before_save_checkpoint(runner, checkpoint)
+    assert all(value.is_contiguous() for value in checkpoint["state_dict"].values())
+    assert checkpoint["step"]["scaler"]["scale"] == 2**16
+
+
+def test_two_clippings_are_refused() -> None:
+    model = restorer(grad_clip=0.5)
+    wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=1.0), clip_grad={"max_norm": 0.01})
+    with pytest.raises(InputError, match=r"clipped twice: .*clip_grad \(\{'max_norm': 0.01\}\).*grad_clip \(0.5\)"):
+        model.train_step(batch(), wrapper)
 
 
 def test_our_scope_is_a_child_of_the_hosts() -> None:
