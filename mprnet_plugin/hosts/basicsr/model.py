@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from mprnet_plugin.archs.any_size import restore_any_size
 from mprnet_plugin.archs.local_pooling import MPRNetLocal, local_pooling
 from mprnet_plugin.errors import InputError
+from mprnet_plugin.hosts.basicsr.current_run import RUN
 from mprnet_plugin.hosts.basicsr.metrics import scoring_of
-from mprnet_plugin.hosts.basicsr.parts import optimizers, schedulers
+from mprnet_plugin.hosts.basicsr.parts import optimizers, schedule_arguments, schedulers
 from mprnet_plugin.hosts.basicsr.resumable_model import ResumableModel
 from mprnet_plugin.inference.engines import validating
 from mprnet_plugin.training import grids, tables
@@ -83,9 +84,11 @@ class MPRNetModel(ResumableModel):
 
     def setup_schedulers(self) -> None:
         """Set up a schedule for each optimiser."""
-        options = dict(self.opt["train"]["scheduler"])
-        build = schedulers()[options.pop("type")]
-        self.schedulers = [build(optimizer, **options) for optimizer in self.optimizers]
+        section, total = dict(self.opt["train"]["scheduler"]), self.opt["train"]["total_iter"]
+        name = section.pop("type")
+        arguments = schedule_arguments(name, section, total, RUN.iterations_per_epoch(self.opt))
+        self.schedulers = [schedulers()[name](optimizer, **arguments) for optimizer in self.optimizers]
+        self.say_schedule()
 
     def feed_data(self, data: dict[str, Any]) -> None:
         """Move a batch to the device; bytes become floats in [0, 1] there, a quarter of the traffic."""

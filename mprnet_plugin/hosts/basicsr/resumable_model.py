@@ -13,7 +13,7 @@ from basicsr.utils import get_root_logger
 from mprnet_plugin.errors import InputError
 from mprnet_plugin.hosts.basicsr import checkpoints
 from mprnet_plugin.hosts.basicsr.current_run import RUN
-from mprnet_plugin.hosts.basicsr.parts import check_schedule
+from mprnet_plugin.hosts.basicsr.parts import check_schedule, describe_schedule
 from mprnet_plugin.hosts.basicsr.reports import Reports
 from mprnet_plugin.training.options import ValOptions
 from mprnet_plugin.training.processes import any_process, from_first_process
@@ -75,7 +75,14 @@ class ResumableModel(SRModel):  # type: ignore[misc]
                     f"The checkpoint's schedule goes on ({kept}), whatever the options say now; "
                     "path:pretrain_network_g starts another from its network"
                 )
+                self.say_schedule()
         self._set_epoch(resume_state)
+
+    def say_schedule(self) -> None:
+        """Log how the learning rate goes, in one line."""
+        for line in dict.fromkeys(describe_schedule(one, self.opt["train"]["total_iter"]) for one in self.schedulers):
+            if line:
+                get_root_logger().info(line[0].upper() + line[1:])
 
     def _set_epoch(self, resume_state: dict[str, Any]) -> None:
         """Count the epoch in the present length of one, on which the number of iterations that are left depends."""
