@@ -101,7 +101,7 @@ def describe(section: Mapping[str, Any], base_lr: float, total_iter: int) -> str
     Example:
         >>> section = with_numbers({"warmup_epochs": 3, "eta_min": 1e-6, "cosine_epochs": 117}, 480000, 6000)
         >>> print(describe(section, 2e-4, 480000))  # doctest: +ELLIPSIS
-        learning rate: 18,000 iterations of warm-up (3 epochs of 6,000) to 0.0002, then a cosine to 1e-06 at iteration...
+        learning rate: 18,000 iterations of warm-up (3 epochs of 6,000) to 0.0002, then a cosine to 1e-06 at...
     """
     warmup, cosine, length = section["warmup_epochs"], section["cosine_epochs"], section["iters_per_epoch"]
     begin, end = warmup * length, round((warmup + cosine) * length)

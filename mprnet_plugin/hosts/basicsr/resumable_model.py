@@ -16,6 +16,7 @@ from mprnet_plugin.hosts.basicsr.current_run import RUN
 from mprnet_plugin.hosts.basicsr.parts import check_schedule, describe_schedule
 from mprnet_plugin.hosts.basicsr.reports import Reports
 from mprnet_plugin.training.options import ValOptions
+from mprnet_plugin.training.pace import Pace
 from mprnet_plugin.training.processes import any_process, from_first_process
 
 __all__ = ["ResumableModel"]
@@ -31,6 +32,7 @@ class ResumableModel(SRModel):  # type: ignore[misc]
     """
 
     def __init__(self, opt: dict[str, Any]) -> None:
+        self.pace = Pace()
         self.reports = Reports(opt, opt["is_train"])
         self.iteration = 0
         self.in_step = False
@@ -111,14 +113,17 @@ class ResumableModel(SRModel):  # type: ignore[misc]
                 "dataset_enlarge_ratio, and --auto_resume"
             )
         super().save(epoch, current_iter)
+        self.pace.waiting()
 
     def update_learning_rate(self, current_iter: int, warmup_iter: int = -1) -> None:
         """Set the rate of the iteration that begins; between two iterations is also where a run stops.
 
         The host calls it first in each iteration, when log, checkpoint and validation of the last one are done.
         """
+        self.pace.working()
         self.stop_if_asked(current_iter - 1)
         self._validate_what_was_lost(current_iter - 1)
+        self.pace.working()
         super().update_learning_rate(current_iter, warmup_iter)
 
     def stopping(self) -> bool:

@@ -126,18 +126,20 @@ class MultiTestLoop(BaseLoop):  # type: ignore[misc]
         self.runner.model.eval()
         metrics: dict[str, float] = {}
         rows: list[tables.Row] = []
+        lower: set[str] = set()
         for dataloader, evaluator in zip(self.dataloaders, self.evaluators, strict=True):
             self.dataloader = dataloader  # hooks look at it
             evaluator.dataset_meta = self.dataloader.dataset.metainfo
             for index, batch in enumerate(self.dataloader):
                 self.run_iter(index, batch, evaluator)
             metrics.update(evaluator.evaluate(len(self.dataloader.dataset)))
-            rows += [row for one in evaluator.metrics if isinstance(one, RestorationMetric) for row in one.rows]
+            ours = [one for one in evaluator.metrics if isinstance(one, RestorationMetric)]
+            rows += [row for one in ours for row in one.rows]
+            lower.update(*(one.lower_is_better for one in ours))
         if rows and self.runner.rank == 0:
             folder = Path(self.runner.log_dir) / "results"
-            self.runner.logger.info(
-                f"{folder / 'table.md'}, table.csv and images.csv:\n{tables.write_tables(rows, folder)}"
-            )
+            table = tables.write_tables(rows, folder, lower_is_better=lower)
+            self.runner.logger.info(f"{folder / 'table.md'}, table.csv and images.csv:\n{table}")
         self.runner.call_hook("after_test_epoch", metrics=metrics)
         self.runner.call_hook("after_test")
         return metrics
