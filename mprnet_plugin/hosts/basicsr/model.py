@@ -46,6 +46,8 @@ class MPRNetModel(ResumableModel):
     def __init__(self, opt: dict[str, Any]) -> None:
         _speak_through_the_host()
         self._input_scores: dict[str, dict[int, Scores]] = {}
+        if RUN.settings and opt["is_train"]:
+            get_root_logger().info(RUN.settings)
         super().__init__(opt)
         if not self.is_train:
             torch.backends.cudnn.benchmark = False  # every picture may be of another size
