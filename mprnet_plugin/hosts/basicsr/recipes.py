@@ -12,6 +12,7 @@ from basicsr.utils import registry
 
 from mprnet_plugin.errors import InputError
 from mprnet_plugin.hosts.basicsr.command_line import read_options
+from mprnet_plugin.hosts.basicsr.component_checks import lookup
 from mprnet_plugin.hosts.basicsr.parts import describe_schedule, schedule_arguments, schedulers
 from mprnet_plugin.hosts.basicsr.run_options import MODEL_TYPE, RunOptions, dataset_options
 from mprnet_plugin.shipped_options import shipped
@@ -114,12 +115,13 @@ def _epoch(opt: Mapping[str, Any], pairs: int | None) -> int:
     if not isinstance(batch, int) or batch < 1:
         raise InputError("datasets:train:batch_size is missing, from which iters_per_epoch: auto is counted")
     if pairs is None:
-        root = section.get("dataroot_lq")
-        if not root or not Path(str(root)).expanduser().exists():
+        build = lookup(section.get("type"), registry.DATASET_REGISTRY, "datasets:train")
+        try:
+            pairs = len(build({"phase": "train", **section}))
+        except (InputError, OSError, KeyError) as error:
             raise InputError(
-                f"iters_per_epoch: auto counts the pairs in {root}, which is not here: give their number with --pairs"
-            )
-        pairs = len(registry.DATASET_REGISTRY.get(section["type"])({"phase": "train", **section}))
+                f"iters_per_epoch: auto counts the training set ({error}): give its size with --pairs"
+            ) from error
     return math.ceil(pairs * float(section.get("dataset_enlarge_ratio", 1)) / batch)
 
 
