@@ -10,7 +10,7 @@ from mprnet_plugin.errors import InputError
 if sys.platform != "win32":
     import resource
 
-__all__ = ["check_pixels_fit", "free_memory"]
+__all__ = ["check_pixels_fit", "free_memory", "most_memory"]
 
 _MEMINFO = Path("/proc/meminfo")
 _STATUS = Path("/proc/self/status")
@@ -50,6 +50,14 @@ def free_memory() -> int:
         return min(free, limit - used + _field(_CGROUP / "memory.stat", "inactive_file"))
     except (OSError, ValueError):  # no container, or one without a limit ("max")
         return free
+
+
+def most_memory() -> int:
+    """Return the most bytes of the machine's memory that this process has held so far; 0 where nobody says."""
+    if sys.platform == "win32":
+        return 0
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _below_own_limit() -> int:

@@ -69,7 +69,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("name", nargs="?", help="file to copy; left out: list all")
     parser.add_argument("--output", type=Path, metavar="FILE", help="where the copy goes (default: here, same name)")
     parser.add_argument("--explain", metavar="OPTION", help="say what an option or a section may hold: train:mixup")
+    parser.add_argument(
+        "--plot", nargs=2, metavar=("FILE", "OUT.png"), help="draw the learning rate that FILE gives its iterations"
+    )
+    parser.add_argument("--pairs", type=int, metavar="N", help="with --plot: size of a training set that is not here")
     args = parser.parse_args(argv)
+    if args.plot is not None:
+        from mprnet_plugin.hosts.basicsr.recipes import plot_rate  # as below
+
+        if args.pairs is not None and args.pairs < 1:
+            raise InputError(f"--pairs {args.pairs} must be a whole number from 1 up")
+        sys.stdout.write(plot_rate(args.plot[0], Path(args.plot[1]), args.pairs) + "\n")
+        return 0
     if args.explain is not None:
         from mprnet_plugin.hosts.basicsr.option_reference import explain  # here, since it loads torch
 

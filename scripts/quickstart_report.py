@@ -89,6 +89,14 @@ def table(changes: Sequence[ScoreChange]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def worse(changes: Sequence[ScoreChange]) -> str:
+    """Return a line that names the pictures which the network has made worse; nothing where there are none."""
+    names = [one.name for one in changes if one.restored["psnr"] < one.degraded["psnr"]]
+    if not names:
+        return ""
+    return f"WORSE than the input: {len(names)} of {len(changes)} pictures lost PSNR: {', '.join(names)}\n"
+
+
 def before_after(triples: Sequence[Triple]) -> SRGBImage:
     """Show degraded, restored and target, for the first picture cut from each photograph."""
     rows = [
@@ -114,7 +122,8 @@ def main() -> int:
     triples = read_triples(args.data, args.results)
     with whole_file(args.output) as part:
         write_png(part, before_after(triples))
-    sys.stdout.write(f"{table([score(one) for one in triples])}\nbefore and after: {args.output.resolve()}\n")
+    changes = [score(one) for one in triples]
+    sys.stdout.write(f"{table(changes)}{worse(changes)}\nbefore and after: {args.output.resolve()}\n")
     return 0
 
 

@@ -53,7 +53,6 @@ get_photographs() {
 make_pairs --photographs photographs --train "$pictures" --test 24 --seed 1
 nice "$python" -m basicsr.train -opt "$repository/options/quickstart_$task.yml" --auto_resume --force_yml \
     "name=demo_$task" "train:total_iter=$iterations" train:scheduler:iters_per_epoch=100 \
-    "train:scheduler:cosine_epochs=$((iterations > 200 ? iterations / 100 - 1 : 1))" \
     "datasets:train:gt_size=$patch" "datasets:train:batch_size=$batch" val:val_freq=1000 logger:save_checkpoint_freq=500
 "$python" -m basicsr.test -opt "$repository/options/quickstart_${task}_test.yml" --force_yml "name=demo_$task" \
     "path:pretrain_network_g=experiments/demo_$task/models/net_g_latest.pth"

@@ -18,6 +18,7 @@ from mprnet_plugin.hosts.basicsr.command_line import read_options
 from mprnet_plugin.losses.edge import EdgeLoss
 from mprnet_plugin.tasks import TASKS
 from mprnet_plugin.training import schedules
+from mprnet_plugin.training.schedules import WarmupCosineLR
 from tests.helpers import ROOT, VECTORS
 
 Yaml = dict[str, Any]
@@ -58,6 +59,15 @@ def iterations_per_epoch(task: str) -> int:
     return math.ceil(RECIPES[task].pairs / BATCH)
 
 
+def schedule(task: str) -> Yaml:
+    """The recipe's schedule, with the numbers that a run over the published data puts in for auto."""
+    train = options(task)["train"]
+    section = {name: value for name, value in train["scheduler"].items() if name != "type"}
+    assert train["scheduler"]["type"] == "WarmupCosineLR"
+    assert section["iters_per_epoch"] == "auto"
+    return schedules.with_numbers(section, train["total_iter"], iterations_per_epoch(task))
+
+
 def build(section: Yaml, where: object, *arguments: object) -> Any:
     """Build a part as the host does: by its type's name, from everything else in the section."""
     return getattr(where, section["type"])(
@@ -94,7 +104,7 @@ def test_network_is_the_preset(task: str) -> None:
 def test_length_is_the_epochs_of_the_data(task: str) -> None:
     train, per_epoch = options(task)["train"], iterations_per_epoch(task)
     assert train["total_iter"] == RECIPES[task].epochs * per_epoch
-    assert train["scheduler"]["iters_per_epoch"] == per_epoch
+    assert schedule(task)["iters_per_epoch"] == per_epoch
 
 
 @tasks
@@ -102,7 +112,7 @@ def test_learning_rate_of_every_epoch(task: str) -> None:
     """The YAML's own scheduler and optimiser, set to the first and the last iteration of each epoch."""
     train = options(task)["train"]
     optimizer = build(train["optim_g"], torch.optim, nn.Linear(1, 1).parameters())
-    scheduler = build(train["scheduler"], schedules, optimizer)
+    scheduler = WarmupCosineLR(optimizer, **schedule(task))
     per_epoch = iterations_per_epoch(task)
 
     def rate(step: int) -> float:
@@ -117,7 +127,7 @@ def test_learning_rate_of_every_epoch(task: str) -> None:
     # The vector was stepped through chained schedules, whose recursive cosine starts up to 1.8e-4 of it too high.
     np.testing.assert_allclose([rate(epoch * per_epoch) for epoch in range(epochs)], expected, rtol=2e-4)
     assert all(rate(epoch * per_epoch) == rate((epoch + 1) * per_epoch - 1) for epoch in range(epochs))
-    assert train["scheduler"]["cosine_epochs"] == RECIPES[task].cosine_epochs
+    assert schedule(task)["cosine_epochs"] == RECIPES[task].cosine_epochs
     assert train.get("warmup_iter", -1) == -1  # the host's own warm-up would come on top
 
 

@@ -6,15 +6,18 @@ blended linearly where they do: no step between neighbours is left to see.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from mprnet_plugin.archs.mprnet_arch import SIZE_MULTIPLE
 from mprnet_plugin.errors import InputError
 
-__all__ = ["Span", "blend_weights", "check_overlap", "check_tile", "spans"]
+__all__ = ["Span", "blend_weights", "check_overlap", "check_tile", "restore_windows", "spans"]
 
 
 class Span(NamedTuple):
@@ -62,6 +65,32 @@ def spans(length: int, tile: int, overlap: int) -> list[Span]:
         return [Span(0, length)]
     starts = [*range(0, length - tile, tile - overlap), length - tile]
     return [Span(start, start + tile) for start in starts]
+
+
+def restore_windows(restore: Callable[[Tensor], Tensor], x: Tensor, tile: int, overlap: int) -> Tensor:
+    """Restore images window by window, blended where windows overlap.
+
+    Args:
+        restore: Takes a part of ``x`` and returns as many images of its height and width.
+        x: (N, C, H, W), any H and W.
+        tile: Side of a window, as :func:`check_tile` asks.
+        overlap: What neighbours share at least; no more than half of a window.
+
+    Returns:
+        (N, C, H, W), what ``restore`` gives for the whole where one window is enough.
+    """
+    height, width = x.shape[-2:]
+    overlap = min(overlap, tile // 2 // SIZE_MULTIPLE * SIZE_MULTIPLE)
+    bands, columns = (spans(length + -length % SIZE_MULTIPLE, tile, overlap) for length in (height, width))
+    if len(bands) == len(columns) == 1:
+        return restore(x)
+    result = torch.zeros_like(x)
+    for rows, down in zip(bands, blend_weights(bands), strict=True):
+        for across, weights in zip(columns, blend_weights(columns), strict=True):
+            part = restore(x[..., rows.start : rows.stop, across.start : across.stop])
+            counts = torch.from_numpy(down[: part.shape[-2], None] * weights[None, : part.shape[-1]]).to(part)
+            result[..., rows.start : rows.stop, across.start : across.stop] += part * counts
+    return result
 
 
 def blend_weights(windows: list[Span]) -> list[NDArray[np.float32]]:

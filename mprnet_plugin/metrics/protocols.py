@@ -32,6 +32,8 @@ class Figures(NamedTuple):
     psnr: float
     """Decibels."""
     ssim: float | None
+    images: int | None = None
+    """Pictures of the test set that it is the mean of; None where that is not known or not the set's."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +80,8 @@ _ALL = (
         "8-bit RGB; PSNR over all channels, SSIM of the H x W x 3 volume as MATLAB's ssim computes it",
         psnr_rgb,
         ssim_volume,
-        published={"GoPro": Figures(32.66, 0.959), "HIDE": Figures(30.96, 0.939)},
-        published_local={"GoPro": Figures(33.31, None), "HIDE": Figures(31.19, None)},
+        published={"GoPro": Figures(32.66, 0.959, 1111), "HIDE": Figures(30.96, 0.939, 2025)},
+        published_local={"GoPro": Figures(33.31, None, 1111), "HIDE": Figures(31.19, None, 2025)},
     ),
     Protocol(
         "sidd",
@@ -87,7 +89,7 @@ _ALL = (
         psnr_rgb,
         ssim_volume,
         rounded=False,
-        published={"SIDD": Figures(39.71, 0.958)},
+        published={"SIDD": Figures(39.71, 0.958, 1280)},
     ),
     Protocol(
         "rain",
@@ -95,11 +97,11 @@ _ALL = (
         psnr_y_uint8,
         ssim_y_uint8,
         published={
-            "Rain100L": Figures(36.40, 0.965),
-            "Rain100H": Figures(30.41, 0.890),
-            "Test100": Figures(30.27, 0.897),
-            "Test2800": Figures(33.64, 0.938),
-            "Test1200": Figures(32.91, 0.916),
+            "Rain100L": Figures(36.40, 0.965, 100),
+            "Rain100H": Figures(30.41, 0.890, 100),
+            "Test100": Figures(30.27, 0.897, 98),
+            "Test2800": Figures(33.64, 0.938, 2800),
+            "Test1200": Figures(32.91, 0.916, 1200),
         },
     ),
     Protocol(
@@ -107,7 +109,7 @@ _ALL = (
         "8-bit RGB after scaling and a homography found by ECC; pixels outside of the overlap do not count",
         psnr_aligned,
         ssim_aligned,
-        published={"RealBlur-J": Figures(28.70, 0.873)},
+        published={"RealBlur-J": Figures(28.70, 0.873, 980)},
         source="Zamir et al., CVPR 2021, trained on GoPro",
     ),
     Protocol(
@@ -115,7 +117,7 @@ _ALL = (
         "8-bit RGB without a border of 4 pixels; SSIM per channel, valid region",
         psnr_paddlegan_rgb,
         ssim_paddlegan_rgb,
-        published={"GoPro": Figures(33.4360, 0.9410)},
+        published={"GoPro": Figures(33.4360, 0.9410, 1111)},
         source="PaddleGAN",
     ),
     Protocol(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mprnet_plugin.files import whole_file
 from mprnet_plugin.training.validation import BGRPicture, Restored
 
-__all__ = ["SIDE", "draw_grid", "write_png"]
+__all__ = ["SIDE", "draw_grid", "middles", "write_png"]
 
 SIDE = 320
 """Sides of a grid's pictures are cut to this many pixels: a blur or a grain must stay visible."""
@@ -26,6 +26,12 @@ def draw_grid(images: list[Restored]) -> NDArray[np.uint8]:
     ]
     width = max(row.shape[1] for row in rows)
     return np.vstack([np.pad(row, ((0, _GAP), (0, width - row.shape[1]), (0, 0)), constant_values=255) for row in rows])
+
+
+def middles(image: Restored) -> Restored:
+    """Return what a grid shows of an image, 8 bits: little enough to keep for many, and a copy of its own."""
+    gt = None if image.gt is None else _middle(image.gt).copy()
+    return Restored(image.name, _middle(image.lq).copy(), _middle(image.result).copy(), gt)
 
 
 def _middle(picture: BGRPicture) -> NDArray[np.uint8]:

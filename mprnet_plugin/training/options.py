@@ -114,7 +114,12 @@ class ValOptions(Options):
         None, description="metrics of sets that name neither protocol nor metrics: name to {type, arguments, better}"
     )
     pbar: bool = Field(True, description="show a progress bar on a terminal")
-    grid_images: Annotated[int, Field(ge=0, le=1000)] = Field(4, description="rows of the before/after picture")
+    grid_images: Annotated[int, Field(ge=0, le=1000)] = Field(
+        4, description="rows of the before/after picture: the set's first; tests show the worst, the median, the best"
+    )
+    grid_names: list[str] = Field(
+        [], description="show these pictures instead, by the names that images.csv has (of files, without suffix)"
+    )
     round_to_uint8: bool | None = Field(
         None, description="score pictures rounded to 8 bits; left out: what each set's protocol says, else true"
     )
@@ -122,5 +127,13 @@ class ValOptions(Options):
     engine: Literal["auto", "torch", "ncnn"] = Field(
         "auto",
         description="what runs the convolutions on a CPU, in fp32: ncnn is faster and as exact; auto: the faster",
+    )
+    tile: Annotated[int, Field(ge=64, le=65536, multiple_of=8)] | None = Field(
+        None,
+        description="restore in blended windows of this side, for whole pictures on small cards; differs a little from "
+        "whole ones, as channel attention is global",
+    )
+    tile_overlap: Annotated[int, Field(ge=0, le=1024, multiple_of=8)] = Field(
+        64, description="pixels that neighbouring windows share, at most half of a window"
     )
     self_ensemble: bool = Field(False, description="average eight flips and rotations: eight times the work")

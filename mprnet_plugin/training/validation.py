@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from tqdm import tqdm
 from mprnet_plugin.metrics.protocols import Scores
 
 __all__ = [
+    "NO_SCORES",
     "BGRPicture",
     "Best",
     "ImageDataset",
@@ -24,8 +25,11 @@ __all__ = [
     "Scored",
     "Scoring",
     "SubmissionDataset",
+    "gain",
     "gather",
     "image_name",
+    "input_means",
+    "is_worse",
     "means",
     "shard",
     "to_picture",
@@ -38,6 +42,8 @@ BGRPicture = NDArray[Any]
 Best = dict[str, tuple[float, int]]
 """Metric to its best value so far and the iteration of it."""
 Sample = Mapping[str, Any]
+Kept = TypeVar("Kept")
+NO_SCORES: Scores = {}
 
 
 class ImageDataset(Protocol):
@@ -73,6 +79,8 @@ class Scored(NamedTuple):
 
     name: str
     scores: Scores
+    before: Scores = NO_SCORES
+    """Of the degraded picture, by the same metrics."""
 
 
 class Scoring(NamedTuple):
@@ -92,10 +100,16 @@ class Scoring(NamedTuple):
 
     def score(self, image: Restored) -> Scores:
         """Return every metric of an image; nothing for one without a sharp picture."""
-        gt = image.gt
+        return self._compare(image.result, image.gt)
+
+    def score_input(self, image: Restored) -> Scores:
+        """Return every metric of the degraded picture, which says what the network has gained; nothing without gt."""
+        return self._compare(image.lq, image.gt)
+
+    def _compare(self, picture: BGRPicture, gt: BGRPicture | None) -> Scores:
         if gt is None:
             return {}
-        return {name: float(metric(image.result, gt)) for name, metric in self.metrics.items()}
+        return {name: float(metric(picture, gt)) for name, metric in self.metrics.items()}
 
 
 def validate(
@@ -103,6 +117,7 @@ def validate(
     restore: Callable[[Sample], Restored],
     scoring: Scoring,
     each: Callable[[int, Restored], None],
+    inputs: dict[int, Scores],
     rank: int = 0,
     world_size: int = 1,
     bar: bool = False,
@@ -115,6 +130,7 @@ def validate(
         restore: Makes an image of a sample, batched as :func:`batch_of_one` does.
         scoring: How images are scored.
         each: Called in the process that restored an image with its index, to write or to show it.
+        inputs: Scores of this process's degraded pictures by index, which do not change: filled at the first call.
         rank: This process.
         world_size: Number of processes.
         bar: Show progress where there is a terminal.
@@ -128,7 +144,9 @@ def validate(
         if stopping():
             break
         image = restore(sample)
-        mine[index] = Scored(image.name, scoring.score(image))
+        if index not in inputs:
+            inputs[index] = scoring.score_input(image)
+        mine[index] = Scored(image.name, scoring.score(image), inputs[index])
         each(index, image)
     return gather(mine)
 
@@ -152,13 +170,13 @@ def batch_of_one(dataset: ImageDataset, index: int) -> Sample:
     return sample
 
 
-def gather(mine: dict[int, Scored]) -> dict[int, Scored]:
-    """Return every process's images, in the dataset's order; all processes call it, once a dataset."""
+def gather(mine: dict[int, Kept]) -> dict[int, Kept]:
+    """Return what every process has of its images, in the dataset's order; all processes call it together."""
     parts: list[Any] = [mine]
     if distributed.is_available() and distributed.is_initialized():
         parts = [None] * distributed.get_world_size()
         distributed.all_gather_object(parts, mine)
-    return dict(sorted(item for part in parts for item in part.items()))
+    return dict(sorted((item for part in parts for item in part.items()), key=lambda item: int(item[0])))
 
 
 def means(scored: Mapping[int, Scored]) -> dict[str, float]:
@@ -166,10 +184,36 @@ def means(scored: Mapping[int, Scored]) -> dict[str, float]:
 
     Summed in the dataset's order, so that the digits do not depend on the number of processes.
     """
-    rows = [one.scores for one in scored.values()]
+    return _means([one.scores for one in scored.values()])
+
+
+def input_means(scored: Mapping[int, Scored]) -> dict[str, float]:
+    """Return each metric's mean over the degraded pictures, as :func:`means` does over the restored ones."""
+    return _means([one.before for one in scored.values()])
+
+
+def _means(rows: Sequence[Scores]) -> dict[str, float]:
     if not rows or not all(rows):
         return {}
     return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+
+
+def is_worse(value: float, before: float, lower_is_better: bool = False) -> bool:
+    """Tell whether a restored picture's value is behind that of the degraded one."""
+    return value > before if lower_is_better else value < before
+
+
+def gain(value: float, before: float | None, lower_is_better: bool = False) -> str:
+    """Return what a line of the log says of the degraded picture's value beside the restored one's.
+
+    Example:
+        >>> gain(31.0, 25.5), gain(25.0, 25.5), gain(0.3, None)
+        (', input 25.5000: +5.5000', ', input 25.5000: -0.5000, WORSE than the input', '')
+    """
+    if before is None:
+        return ""
+    worse = ", WORSE than the input" if is_worse(value, before, lower_is_better) else ""
+    return f", input {before:.4f}: {value - before:+.4f}{worse}"
 
 
 def update_best(best: Best, values: Scores, scoring: Scoring, step: int) -> Best:

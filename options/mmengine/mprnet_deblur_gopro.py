@@ -49,8 +49,8 @@ optim_wrapper = dict(
 param_scheduler = dict(  # three epochs of warm-up, then a cosine; constant within an epoch, as published
     type="WarmupCosineLR",
     warmup_epochs=3,
-    cosine_epochs=2997,
-    iters_per_epoch=132,
+    cosine_epochs="auto",  # to max_iters: 2,997 as published
+    iters_per_epoch="auto",  # from data and batch: 132 with GoPro's 2,103 pairs
     eta_min=1e-6,
     per_epoch=True,
 )

@@ -50,8 +50,8 @@ optim_wrapper = dict(
 param_scheduler = dict(  # three epochs of warm-up, then a cosine; constant within an epoch, as published
     type="WarmupCosineLR",
     warmup_epochs=3,
-    cosine_epochs=117,
-    iters_per_epoch=6000,
+    cosine_epochs=117,  # as published, 37 more than the run has; "auto": to max_iters
+    iters_per_epoch="auto",  # from data and batch: 6,000 with 96,000 patches
     eta_min=1e-6,
     per_epoch=True,
 )

@@ -49,8 +49,8 @@ optim_wrapper = dict(
 param_scheduler = dict(  # three epochs of warm-up, then a cosine; constant within an epoch, as published
     type="WarmupCosineLR",
     warmup_epochs=3,
-    cosine_epochs=247,
-    iters_per_epoch=857,
+    cosine_epochs="auto",  # to max_iters: 247 as published
+    iters_per_epoch="auto",  # from data and batch: 857 with Rain13k's 13,712 pairs
     eta_min=1e-6,
     per_epoch=True,
 )

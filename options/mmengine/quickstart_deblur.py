@@ -35,7 +35,7 @@ optim_wrapper = dict(type="OptimWrapper", optimizer=dict(type="Adam", lr=1e-3, b
 param_scheduler = dict(  # 30 iterations to warm up, then a cosine to the end
     type="WarmupCosineLR",
     warmup_epochs=1,
-    cosine_epochs=15,
+    cosine_epochs="auto",  # to max_iters
     iters_per_epoch=30,
     eta_min=2e-5,
     per_epoch=False,

@@ -94,15 +94,20 @@ def test_both_hosts_compute_the_same_numbers(trained: tuple[Path, dict[str, Done
     theirs = checkpoint(folder / "experiments" / task / "models" / "net_g_30.pth")["params"]
     assert equal(checkpoint(folder / "work_dirs" / task / "iter_30.pth")["state_dict"], theirs)
 
-    tables = re.findall(r"# (psnr|ssim): ([\d.]+)", logs[task].stderr)
+    tables = re.findall(r"# (psnr|ssim): ([\d.]+) .*input ([\d.]+):", logs[task].stderr)
     validated = [
-        (metric, f"{row[f'{two_hosts.SET}/{metric}']:.4f}")
+        (metric, f"{row[f'{two_hosts.SET}/{metric}']:.4f}", f"{row[f'{two_hosts.SET}/input_{metric}']:.4f}")
         for row in rows
         if f"{two_hosts.SET}/psnr" in row
         for metric in ("psnr", "ssim")
     ]
     assert len(tables) == 4
     assert validated == tables
+    said = "1 epochs of 2) to 0.001, then a cosine to 1e-06 at iteration 30, with the run"
+    log = next((folder / "work_dirs" / task).glob("*/*.log")).read_text()
+    assert all(said in text and "from the shipped recipe" in text for text in (logs[task].stderr, log))
+    assert rows[5]["images_per_s"] > 0
+    assert rows[5]["memory_gb"] > 0.1
 
 
 def test_pictures_and_curves_are_shown_by_both_backends(trained: tuple[Path, dict[str, Done]]) -> None:

@@ -22,7 +22,6 @@ TRAIN = [
     "datasets:train:batch_size=4",
     "datasets:train:num_worker_per_gpu=0",
     "datasets:train:persistent_workers=false",
-    "train:scheduler:iters_per_epoch=2",
     "train:total_iter=6",
     "val:val_freq=3",
     "logger:print_freq=1",

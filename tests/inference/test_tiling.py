@@ -4,11 +4,12 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mprnet_plugin.errors import InputError
-from mprnet_plugin.inference.tiling import blend_weights, check_tile, spans
+from mprnet_plugin.inference.tiling import blend_weights, check_tile, restore_windows, spans
 
 
 @st.composite
@@ -71,3 +72,27 @@ def test_known_plan() -> None:
 def test_bad_sizes(tile: int, overlap: int) -> None:
     with pytest.raises(InputError, match=f"={overlap if tile == 64 else tile} must be"):
         check_tile(tile, overlap)
+
+
+@pytest.mark.parametrize("size", [(40, 48), (30, 37), (16, 100), (64, 64), (9, 3)])
+def test_windows_make_the_whole_again(size: tuple[int, int]) -> None:
+    """What works on each pixel alone gives the same by windows; what sees a window's place shows that they are ones."""
+    x = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(0))
+    seen = []
+
+    def double(part: torch.Tensor) -> torch.Tensor:
+        seen.append(tuple(part.shape[-2:]))
+        return 2 * part
+
+    torch.testing.assert_close(restore_windows(double, x, 32, 16), 2 * x)
+    assert max(max(shape) for shape in seen) <= 32 or seen == [size]
+    assert (len(seen) == 1) is (max(size) <= 32)
+
+
+def test_where_windows_overlap_they_are_blended() -> None:
+    numbers = iter(range(10))
+    result = restore_windows(lambda part: torch.full_like(part, next(numbers)), torch.zeros(1, 1, 16, 48), 32, 16)
+    row = result[0, 0, 5]
+    assert row[:16].eq(0).all()
+    assert row[32:].eq(1).all()
+    assert (row[16:32].diff() > 0).all()

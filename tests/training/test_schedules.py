@@ -8,7 +8,7 @@ import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from mprnet_plugin.errors import InputError
-from mprnet_plugin.training.schedules import WarmupCosineLR, learning_rate
+from mprnet_plugin.training.schedules import WarmupCosineLR, describe, learning_rate, with_numbers
 from tests.helpers import VECTORS
 
 RECIPES = {"deblurring": (3000, 2997), "denoising": (80, 117), "deraining": (250, 247)}
@@ -48,6 +48,56 @@ def test_every_epoch_of_the_recipe(task: str) -> None:
     opt = optimizer()
     rates = run(opt, scheduler(opt, cosine_epochs=cosine, iters_per_epoch=2), 1, 2 * epochs)
     np.testing.assert_array_equal(np.array(rates).reshape(epochs, 2), np.array(closed)[:, None].repeat(2, 1))
+
+
+@pytest.mark.parametrize(
+    ("task", "pairs", "total", "written"),
+    [
+        ("deblurring", 2103, 396_000, {}),
+        ("denoising", 96_000, 480_000, {"cosine_epochs": 117}),
+        ("deraining", 13_712, 214_250, {}),
+    ],
+)
+def test_auto_is_what_the_recipes_had_written_out(task: str, pairs: int, total: int, written: dict[str, int]) -> None:
+    epochs, cosine = RECIPES[task]
+    length = -(-pairs // 16)
+    section = with_numbers({"warmup_epochs": 3, "eta_min": 1e-6, **written}, total, length)
+    assert (section["cosine_epochs"], section["iters_per_epoch"]) == (cosine, length)
+    auto, numbers = (
+        WarmupCosineLR(optimizer(), **options)
+        for options in (section, {**section, "cosine_epochs": cosine, "iters_per_epoch": total // epochs})
+    )
+    for step in range(0, total, 97):
+        auto.last_epoch = numbers.last_epoch = step
+        assert auto.get_lr() == numbers.get_lr()  # to the last bit
+
+
+@pytest.mark.parametrize(
+    ("options", "total", "message"),
+    [
+        (
+            {},
+            1000,
+            "396 iterations of warm-up (3 epochs of 132) to 0.0002, then a cosine to 1e-06 at iteration 1,000, with",
+        ),
+        ({"cosine_epochs": 5}, 1000, "at iteration 1,056; the run ends before, at 1,000, with a rate of 2e-05"),
+        ({"cosine_epochs": 2}, 1000, "iteration 660; the run's last 340 of 1,000 iterations stay there"),
+        ({}, 300, "within which the run's 300 iterations end"),
+        ({"iters_per_epoch": 10}, 1000, "30 iterations of warm-up (3 epochs of 10)"),
+        ({"cosine_epochs": 97.5, "iters_per_epoch": 10}, 1000, "at iteration 1,005, with the run"),
+    ],
+)
+def test_where_a_schedule_ends_is_said(options: dict[str, Any], total: int, message: str) -> None:
+    section = with_numbers({"warmup_epochs": 3, "eta_min": 1e-6, **options}, total, 132)
+    assert message in describe(section, 2e-4, total)
+
+
+def test_auto_needs_to_know_the_data() -> None:
+    with pytest.raises(
+        InputError, match="x:iters_per_epoch: auto is counted from the training set, which is not known"
+    ):
+        with_numbers({"warmup_epochs": 3, "eta_min": 1e-6}, 1000, 0, "x")
+    assert with_numbers({"warmup_epochs": 0, "eta_min": 0.0, "iters_per_epoch": 4}, 10, 0)["cosine_epochs"] == 2.5
 
 
 def test_cosine_is_torchs() -> None:
@@ -100,8 +150,9 @@ def test_groups_keep_their_own_rates() -> None:
     ("changes", "message"),
     [
         ({"warmup_epochs": -1}, "warmup_epochs: -1 must be a whole number, at least 0"),
-        ({"cosine_epochs": 0}, "cosine_epochs: 0 must be a whole number, at least 1"),
+        ({"cosine_epochs": 0}, "cosine_epochs: 0 must be auto or a number, above 0"),
         ({"iters_per_epoch": 1.5}, "iters_per_epoch: 1.5 must be"),
+        ({"iters_per_epoch": "auto"}, "must be numbers here"),
         ({"eta_min": "1e-6"}, "eta_min: '1e-6' must be a number"),
         ({"eta_min": float("nan")}, "eta_min: nan must be a number"),
     ],

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from mprnet_plugin.metrics.protocols import Scores
 from mprnet_plugin.training import validation as val
 
 
@@ -55,3 +56,26 @@ def test_best_values_follow_their_direction() -> None:
     for step, (psnr, lpips) in enumerate([(30.0, 0.5), (31.0, 0.6), (29.0, 0.4)]):
         val.update_best(best, {"psnr": psnr, "lpips": lpips}, scoring, step)
     assert best == {"psnr": (31.0, 1), "lpips": (0.4, 2)}
+
+
+def test_degraded_pictures_are_scored_beside_the_restored_ones_and_once() -> None:
+    calls = []
+
+    def closeness(picture: val.BGRPicture, target: val.BGRPicture) -> float:
+        calls.append(1)
+        return -float(np.abs(picture.astype(int) - target.astype(int)).mean())
+
+    def restore(sample: val.Sample) -> val.Restored:
+        level = int(sample["lq"][0, 0, 0, 0])
+        lq, result, gt = (np.full((2, 2, 3), value, np.uint8) for value in (level, level + 10, level + 12))
+        return val.Restored(str(level), lq, result, gt)
+
+    scoring = val.Scoring({"closeness": closeness})
+    inputs: dict[int, Scores] = {}
+    for expected in (6, 9):  # the second time the degraded ones are known
+        scored = val.validate(Pictures(3), restore, scoring, lambda index, image: None, inputs)
+        assert len(calls) == expected
+        assert val.means(scored) == {"closeness": -2.0}
+        assert val.input_means(scored) == {"closeness": -12.0}
+    assert val.is_worse(0.3, 0.2, lower_is_better=True)
+    assert not val.is_worse(0.3, 0.2)

@@ -76,6 +76,10 @@ def wrap_parse_options(original: ParseOptions) -> ParseOptions:
             apply_override(opt, override)
         check_model_type(opt, args.opt)
         check_options(opt, args.opt, is_train)
+        if is_train and opt.get("model_type") == MODEL_TYPE:
+            from mprnet_plugin.hosts.basicsr.recipes import differing_settings  # here, as it reads options with us
+
+            RUN.settings = differing_settings(opt, args.opt)
         fill_defaults(opt, is_train)
         fix_devices(opt, args.launcher)
         fix_batch(opt, count_processes(args.launcher))

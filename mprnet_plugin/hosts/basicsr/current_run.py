@@ -20,6 +20,7 @@ class CurrentRun:
 
     Attributes:
         samples: Samples of an epoch, over all processes; 0 before the sampler is made.
+        settings: In which settings the run differs from a shipped recipe, as lines for the log.
         tb_logger: TensorBoard's writer, or None.
         stop: Whether a signal has asked the run to stop.
         model: The model in training, once it is built.
@@ -27,6 +28,7 @@ class CurrentRun:
     """
 
     samples: float = 0
+    settings: str = ""
     tb_logger: Any = None
     stop: StopRequest = field(default_factory=StopRequest)
     model: ResumableModel | None = None

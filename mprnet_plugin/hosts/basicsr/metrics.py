@@ -13,11 +13,12 @@ import numpy as np
 
 from mprnet_plugin.errors import InputError
 from mprnet_plugin.metrics.image_pair import MetricImage
+from mprnet_plugin.metrics.perceptual import perceptual, perceptual_is_lower_better
 from mprnet_plugin.metrics.protocols import PROTOCOLS, Metric, find_protocol
 from mprnet_plugin.training.options import ValOptions
 from mprnet_plugin.training.validation import BGRPicture, Scoring
 
-__all__ = ["METRICS", "registered_name", "scoring_of"]
+__all__ = ["METRICS", "pyiqa", "registered_name", "scoring_of"]
 
 
 def registered_name(metric: Metric) -> str:
@@ -32,6 +33,11 @@ def _adapter(metric: Metric) -> Callable[[MetricImage, MetricImage], float]:
     calculate.__name__ = calculate.__qualname__ = registered_name(metric)
     calculate.__doc__ = f"See :func:`{metric.__module__}.{metric.__name__}`."
     return calculate
+
+
+def pyiqa(img: MetricImage, img2: MetricImage, name: str) -> float:
+    """See :func:`mprnet_plugin.metrics.perceptual.perceptual`; ``{type: pyiqa, name: lpips}`` in an options file."""
+    return perceptual(np.ascontiguousarray(img[..., ::-1]), np.ascontiguousarray(img2[..., ::-1]), name)
 
 
 METRICS = {
@@ -53,7 +59,7 @@ def scoring_of(dataset: Mapping[str, Any], val: ValOptions) -> Scoring:
     sections = dataset.get("metrics") or {}
     if not sections and val.metrics:
         sections = {name: one.model_dump() for name, one in val.metrics.items()}
-    lower = frozenset(name for name, one in sections.items() if one.get("better") == "lower")
+    lower = frozenset(name for name, one in sections.items() if _lower_is_better(name, one))
     if not dataset.get("protocol"):
         return _scoring(sections, val.round_to_uint8 is not False, "", lower)
     protocol = find_protocol(dataset["protocol"])
@@ -73,9 +79,21 @@ def scoring_of(dataset: Mapping[str, Any], val: ValOptions) -> Scoring:
     return _scoring(sections, protocol.rounded, protocol.name, lower)
 
 
+def _lower_is_better(name: str, section: Mapping[str, Any]) -> bool:
+    """Tell a metric's direction: what the options say, which may not contradict what pyiqa says."""
+    said = section.get("better")
+    if section.get("type") != pyiqa.__name__ or not isinstance(section.get("name"), str):
+        return said == "lower"
+    lower = perceptual_is_lower_better(section["name"])
+    known = "lower" if lower else "higher"
+    if said not in (None, known):
+        raise InputError(f"metric {name}: better: {said}, but of {section['name']} {known} is better: leave it out")
+    return lower
+
+
 def _scoring(sections: Mapping[str, Any], rounded: bool, protocol: str, lower: frozenset[str]) -> Scoring:
     for name, section in sections.items():
-        if not rounded and section["type"] not in METRICS:
+        if not rounded and section["type"] not in (*METRICS, pyiqa.__name__):
             raise InputError(
                 f"metric {name} is {section['type']}, which takes 8-bit pictures, but floats are scored: use one of "
                 f"{', '.join(METRICS)}, or leave out what asks for floats"

@@ -17,14 +17,19 @@ from mprnet_plugin.archs.any_size import restore_any_size
 from mprnet_plugin.archs.local_pooling import MPRNetLocal, local_pooling
 from mprnet_plugin.archs.mprnet_arch import MPRNet
 from mprnet_plugin.errors import InputError
+from mprnet_plugin.hosts.basicsr.current_run import RUN
 from mprnet_plugin.hosts.basicsr.metrics import scoring_of
-from mprnet_plugin.hosts.basicsr.parts import optimizers, schedulers
+from mprnet_plugin.hosts.basicsr.parts import optimizers, schedule_arguments, schedulers
 from mprnet_plugin.hosts.basicsr.resumable_model import ResumableModel
 from mprnet_plugin.inference.engines import choose, this_machine, validating
+from mprnet_plugin.inference.tiling import restore_windows
+from mprnet_plugin.metrics.protocols import Scores
 from mprnet_plugin.training import grids, tables
 from mprnet_plugin.training import validation as val
 from mprnet_plugin.training.options import TrainOptions
+from mprnet_plugin.training.pace import peak_memory
 from mprnet_plugin.training.processes import from_first_process
+from mprnet_plugin.training.showcase import Showcase
 from mprnet_plugin.training.step import TrainingStep, prepare_network
 from mprnet_plugin.weights.checkpoint import load_into, load_state_dict
 
@@ -41,6 +46,9 @@ class MPRNetModel(ResumableModel):
 
     def __init__(self, opt: dict[str, Any]) -> None:
         _speak_through_the_host()
+        self._input_scores: dict[str, dict[int, Scores]] = {}
+        if RUN.settings and opt["is_train"]:
+            get_root_logger().info(RUN.settings)
         super().__init__(opt)
         if not self.is_train:
             torch.backends.cudnn.benchmark = False  # every picture may be of another size
@@ -95,9 +103,11 @@ class MPRNetModel(ResumableModel):
 
     def setup_schedulers(self) -> None:
         """Set up a schedule for each optimiser."""
-        options = dict(self.opt["train"]["scheduler"])
-        build = schedulers()[options.pop("type")]
-        self.schedulers = [build(optimizer, **options) for optimizer in self.optimizers]
+        section, total = dict(self.opt["train"]["scheduler"]), self.opt["train"]["total_iter"]
+        name = section.pop("type")
+        arguments = schedule_arguments(name, section, total, RUN.iterations_per_epoch(self.opt))
+        self.schedulers = [schedulers()[name](optimizer, **arguments) for optimizer in self.optimizers]
+        self.say_schedule()
 
     def feed_data(self, data: dict[str, Any]) -> None:
         """Move a batch to the device; bytes become floats in [0, 1] there, a quarter of the traffic."""
@@ -122,6 +132,7 @@ class MPRNetModel(ResumableModel):
         if self.ema_decay > 0 and self.step.stepped:
             self.model_ema(decay=self.ema_decay)
         self.iteration, self.in_step = current_iter, False
+        self.pace.stepped(len(self.lq) * self.opt["world_size"])
 
     def _less_memory(self) -> str:
         """Say how many samples were too many, and what takes less memory."""
@@ -136,10 +147,17 @@ class MPRNetModel(ResumableModel):
         return f"{part} samples at once: {fix}"
 
     def get_current_log(self) -> dict[str, float]:
-        """Return the last step's losses, averaged over the processes, all of which call it when it is time to log."""
+        """Return the last step's losses, averaged over the processes, and how the run goes since the last line.
+
+        All processes call it when it is time to log.
+        """
         log: dict[str, float] = self.reduce_loss_dict(self._losses)
         if self.step.skipped:
             log["skipped_steps"] = float(self.step.skipped)
+        log |= self.pace.report()
+        log["memory_gb"] = peak_memory(self.device) / 1e9
+        if RUN.tb_logger is not None:  # the host writes it into its lines only
+            RUN.tb_logger.add_scalar("lr", self.get_current_learning_rate()[0], self.iteration)
         return log
 
     def test(self) -> None:
@@ -151,7 +169,11 @@ class MPRNetModel(ResumableModel):
         pooling = options.local_pooling
         local = local_pooling(net, **pooling.model_dump()) if pooling else contextlib.nullcontext()
         with torch.inference_mode(), local, validating(net, options.engine):
-            self.output = restore_any_size(net, self.lq, options.self_ensemble)
+            restore = functools.partial(restore_any_size, net, ensemble=options.self_ensemble)
+            if options.tile is None:
+                self.output = restore(self.lq)
+            else:
+                self.output = restore_windows(restore, self.lq, options.tile, options.tile_overlap)
         net.train(training)
 
     def validation(self, dataloader: Any, current_iter: Any, tb_logger: Any, save_img: bool = False) -> None:
@@ -173,33 +195,32 @@ class MPRNetModel(ResumableModel):
             self._validated[name] = current_iter
         scoring = scoring_of(dataset.opt, options)
         restore = functools.partial(self._restore, rounded=scoring.rounded)
-        shown: list[val.Restored] = []
+        showcase = Showcase(options.grid_images, options.grid_names, any_of_them=not self.is_train)
 
         def each(index: int, image: val.Restored) -> None:
-            if len(shown) < options.grid_images:
-                shown.append(image)
+            showcase.offer(index, image)
             if save_img:
                 path = self.reports.picture_path(name, image.name, current_iter, options.suffix)
                 grids.write_png(image.result, path)
             if isinstance(dataset, val.SubmissionDataset) and not self.is_train:
                 dataset.write_result(index, image.result, self.reports.submission_folder(name))
 
-        rank, first = self.opt["rank"], self.opt["rank"] == 0
+        rank, world_size = self.opt["rank"], self.opt["world_size"]
+        inputs, bar = self._input_scores.setdefault(name, {}), rank == 0 and options.pbar
         with _without_benchmark():
-            scored = val.validate(
-                dataset, restore, scoring, each, rank, self.opt["world_size"], first and options.pbar, self.stopping
-            )
-        self.stop_if_asked(current_iter)
-        if not first or not scored:
+            scored = val.validate(dataset, restore, scoring, each, inputs, rank, world_size, bar, self.stopping)
+            self.stop_if_asked(current_iter)
+            chosen = showcase.chosen(scored, [] if self.is_train else tables.extremes(_first_metric(scored)))
+            shown = showcase.pictures(chosen, lambda index: restore(val.batch_of_one(dataset, index)), rank, world_size)
+        self.pace.waiting()
+        if rank != 0 or not scored:
             return
         if self.is_train:
-            self.reports.validated(name, val.means(scored), scoring, current_iter, tb_logger)
+            self.reports.validated(name, scored, scoring, current_iter, tb_logger)
         else:
             local = options.local_pooling is not None or isinstance(self.get_bare_model(self.net_g), MPRNetLocal)
             self.reports.tested(dataset, scoring, scored, local)
-            chosen = tables.extremes(_first_metric(scored))
-            shown = [restore(val.batch_of_one(dataset, index)) for index in chosen] or shown
-        self.reports.show(name, shown, current_iter, tb_logger)
+        self.reports.show(name, shown, current_iter, tb_logger, showcase.missing(scored))
 
     def _restore(self, sample: val.Sample, rounded: bool) -> val.Restored:
         self.feed_data(dict(sample))

@@ -19,7 +19,7 @@ from mprnet_plugin.archs.mprnet_arch import SIZE_MULTIPLE, MPRNet
 from mprnet_plugin.errors import InputError, nearest
 from mprnet_plugin.hosts.basicsr.component_checks import check_call, lookup, try_call
 from mprnet_plugin.hosts.basicsr.metrics import scoring_of
-from mprnet_plugin.hosts.basicsr.parts import check_schedule, optimizers, schedulers
+from mprnet_plugin.hosts.basicsr.parts import check_schedule, optimizers, schedule_arguments, schedulers
 from mprnet_plugin.hosts.basicsr.run_options import MODEL_TYPE, LoggerOptions, RunOptions, dataset_options
 from mprnet_plugin.training.options import TrainOptions, ValOptions
 from mprnet_plugin.training.step import prepare_network
@@ -237,7 +237,12 @@ def _check_train(train: TrainOptions, net: torch.nn.Module) -> None:
     optimizer = try_call(call, train.optim_g.arguments, where, [torch.nn.Parameter(torch.zeros(1))])
     where = "train:scheduler"
     call = check_call(train.scheduler, schedulers(), where, skip=("optimizer", "last_epoch"))
-    scheduler = try_call(call, train.scheduler.arguments, where, optimizer)
+    try:
+        # Any length of an epoch will do for a check.
+        arguments = schedule_arguments(train.scheduler.type, train.scheduler.arguments, train.total_iter, 1)
+    except InputError as error:
+        raise InputError(f"{where}:{error}") from error
+    scheduler = try_call(call, arguments, where, optimizer)
     try:
         check_schedule(scheduler, train.total_iter)
     except InputError as error:

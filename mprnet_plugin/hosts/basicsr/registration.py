@@ -17,14 +17,14 @@ def register_all() -> None:
     from mprnet_plugin.data.dnd import DNDDataset
     from mprnet_plugin.data.paired_dataset import PairedRestorationDataset
     from mprnet_plugin.data.sidd_blocks import SIDDBlocksDataset
-    from mprnet_plugin.hosts.basicsr.metrics import METRICS
+    from mprnet_plugin.hosts.basicsr.metrics import METRICS, pyiqa
     from mprnet_plugin.hosts.basicsr.model import MPRNetModel
 
     for target, parts in (
         (registry.ARCH_REGISTRY, [MPRNet, MPRNetLocal]),
         (registry.LOSS_REGISTRY, _losses()),
         (registry.DATASET_REGISTRY, [PairedRestorationDataset, SIDDBlocksDataset, DNDDataset]),
-        (registry.METRIC_REGISTRY, METRICS.values()),
+        (registry.METRIC_REGISTRY, [*METRICS.values(), pyiqa]),
         (registry.MODEL_REGISTRY, [MPRNetModel]),
     ):
         for part in parts:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,6 @@ from basicsr.utils import get_root_logger
 
 from mprnet_plugin.errors import InputError
 from mprnet_plugin.files import whole_file
-from mprnet_plugin.metrics.protocols import Scores
 from mprnet_plugin.training import grids, tables
 from mprnet_plugin.training import validation as val
 
@@ -36,6 +35,8 @@ class Reports:
         self.is_train = is_train
         self.best: dict[str, val.Best] = {}
         self._rows: list[tables.Row] = []
+        self._lower: set[str] = set()
+        self._said: set[str] = set()
         self._records: list[dict[str, Any]] = []
 
     def picture_path(self, dataset: str, image: str, step: int | str, suffix: str | None) -> Path:
@@ -49,20 +50,27 @@ class Reports:
         """Return where the files go that a benchmark scores itself."""
         return Path(self.opt["path"]["results_root"]) / f"{dataset}_submission"
 
-    def validated(self, dataset: str, means: Scores, scoring: val.Scoring, step: int, tb_logger: Any) -> None:
+    def validated(
+        self, dataset: str, scored: Mapping[int, val.Scored], scoring: val.Scoring, step: int, tb_logger: Any
+    ) -> None:
         """Log a validation of a training, and record that it is complete."""
+        means, before = val.means(scored), val.input_means(scored)
         best = val.update_best(self.best.setdefault(dataset, {}), means, scoring, step)
         lines = [f"Validation {dataset}"]
         for metric, value in means.items():
-            record = f" (best {best[metric][0]:.4f} @ {best[metric][1]})" if metric in best else ""
-            lines.append(f"\t # {metric}: {value:.4f}{record}")
+            so_far = f" (best {best[metric][0]:.4f} @ {best[metric][1]})" if metric in best else ""
+            gained = val.gain(value, before.get(metric), metric in scoring.lower_is_better)
+            lines.append(f"\t # {metric}: {value:.4f}{so_far}{gained}")
             if tb_logger:
                 tb_logger.add_scalar(f"metrics/{dataset}/{metric}", value, step)
+                if metric in before:
+                    tb_logger.add_scalar(f"metrics/{dataset}/{metric}_gain", value - before[metric], step)
         get_root_logger().info("\n".join(lines))
         lower = sorted(scoring.lower_is_better)
         # A run that is resumed at its last iteration validates that once more.
         self._records = [one for one in self._records if (one["iter"], one["dataset"]) != (step, dataset)]
-        self._records.append({"iter": step, "dataset": dataset, "scores": dict(means), "lower_is_better": lower})
+        record = {"iter": step, "dataset": dataset, "scores": means, "input": before, "lower_is_better": lower}
+        self._records.append(record)
         self._write_records()
 
     def tested(self, dataset: Any, scoring: val.Scoring, scored: Mapping[int, val.Scored], local_pooling: bool) -> None:
@@ -74,15 +82,31 @@ class Reports:
             get_root_logger().info(f"The files to submit: {folder}")
             return
         self._rows += [
-            tables.Row(name, scoring.protocol, one.name, one.scores) for one in scored.values() if one.scores
+            tables.Row(name, scoring.protocol, one.name, one.scores, one.before)
+            for one in scored.values()
+            if one.scores
         ]
+        self._lower |= scoring.lower_is_better
         if self._rows:
             folder = Path(self.opt["path"]["results_root"])
-            table = tables.write_tables(self._rows, folder, local_pooling)
+            table = tables.write_tables(self._rows, folder, local_pooling, self._lower)
             get_root_logger().info(f"{folder / 'table.md'}, table.csv and images.csv:\n{table}")
 
-    def show(self, dataset: str, images: list[val.Restored], step: int | str, tb_logger: Any) -> None:
-        """Write a before/after picture, and put it into TensorBoard in training."""
+    def show(
+        self, dataset: str, images: list[val.Restored], step: int | str, tb_logger: Any, missing: Sequence[str] = ()
+    ) -> None:
+        """Write a before/after picture, and put it into TensorBoard in training.
+
+        Args:
+            dataset: The set's name.
+            images: Its rows.
+            step: Iteration in training, the run's name in testing.
+            tb_logger: TensorBoard writer, or None.
+            missing: Names of ``val: grid_names`` that the set does not have; said once.
+        """
+        if missing and dataset not in self._said:
+            self._said.add(dataset)
+            get_root_logger().warning(f"val:grid_names: {dataset} has no {', '.join(missing)}")
         if not images:
             return
         picture = grids.draw_grid(images)

@@ -13,9 +13,10 @@ from basicsr.utils import get_root_logger
 from mprnet_plugin.errors import InputError
 from mprnet_plugin.hosts.basicsr import checkpoints
 from mprnet_plugin.hosts.basicsr.current_run import RUN
-from mprnet_plugin.hosts.basicsr.parts import check_schedule
+from mprnet_plugin.hosts.basicsr.parts import check_schedule, describe_schedule
 from mprnet_plugin.hosts.basicsr.reports import Reports
 from mprnet_plugin.training.options import ValOptions
+from mprnet_plugin.training.pace import Pace
 from mprnet_plugin.training.processes import any_process, from_first_process
 from mprnet_plugin.training.step import TrainingStep, match_layout
 
@@ -35,6 +36,7 @@ class ResumableModel(SRModel):  # type: ignore[misc]
     step: TrainingStep
 
     def __init__(self, opt: dict[str, Any]) -> None:
+        self.pace = Pace()
         self.reports = Reports(opt, opt["is_train"])
         self.iteration = 0
         self.in_step = False
@@ -81,7 +83,14 @@ class ResumableModel(SRModel):  # type: ignore[misc]
                     f"The checkpoint's schedule goes on ({kept}), whatever the options say now; "
                     "path:pretrain_network_g starts another from its network"
                 )
+                self.say_schedule()
         self._set_epoch(resume_state)
+
+    def say_schedule(self) -> None:
+        """Log how the learning rate goes, in one line."""
+        for line in dict.fromkeys(describe_schedule(one, self.opt["train"]["total_iter"]) for one in self.schedulers):
+            if line:
+                get_root_logger().info(line[0].upper() + line[1:])
 
     def _set_epoch(self, resume_state: dict[str, Any]) -> None:
         """Count the epoch in the present length of one, on which the number of iterations that are left depends."""
@@ -110,14 +119,17 @@ class ResumableModel(SRModel):  # type: ignore[misc]
                 "dataset_enlarge_ratio, and --auto_resume"
             )
         super().save(epoch, current_iter)
+        self.pace.waiting()
 
     def update_learning_rate(self, current_iter: int, warmup_iter: int = -1) -> None:
         """Set the rate of the iteration that begins; between two iterations is also where a run stops.
 
         The host calls it first in each iteration, when log, checkpoint and validation of the last one are done.
         """
+        self.pace.working()
         self.stop_if_asked(current_iter - 1)
         self._validate_what_was_lost(current_iter - 1)
+        self.pace.working()
         super().update_learning_rate(current_iter, warmup_iter)
 
     def stopping(self) -> bool:

@@ -77,8 +77,9 @@ def read_config(args: argparse.Namespace) -> Config:
     config.work_dir = args.work_dir or config.get("work_dir") or f"work_dirs/{path.stem}"
     config.setdefault("default_scope", SCOPE)
     hooks = [*config.get("custom_hooks", ())]
-    if not any(hook.get("type") == "RestorationHook" for hook in hooks):
-        hooks.append({"type": "RestorationHook"})
+    for name in ("RestorationHook", "SpeedHook"):
+        if not any(hook.get("type") == name for hook in hooks):
+            hooks.append({"type": name})
     config.custom_hooks = hooks
     config.setdefault("model_wrapper_cfg", {"type": f"{SCOPE}.DistributedRestorer", "broadcast_buffers": False})
     return config

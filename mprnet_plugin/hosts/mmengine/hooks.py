@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmengine.dist import all_gather_object
 from mmengine.hooks import Hook
 from mmengine.logging import HistoryBuffer
 from mmengine.model import is_model_wrapper
@@ -17,9 +18,10 @@ from mprnet_plugin.hosts.mmengine.model import REMEDY, MPRNetRestorer
 from mprnet_plugin.inference.engines import choose, this_machine
 from mprnet_plugin.training import grids
 from mprnet_plugin.training import validation as val
+from mprnet_plugin.training.pace import peak_memory
 from mprnet_plugin.training.step import TrainingStep, match_layout
 
-__all__ = ["PicturesHook", "RestorationHook"]
+__all__ = ["PicturesHook", "RestorationHook", "SpeedHook"]
 
 PLAIN = (bool, int, float, str, bytes, type(None), torch.Tensor)
 
@@ -108,19 +110,41 @@ def _history(value: Any) -> Any:
     return HistoryBuffer(value["history"].tolist(), value["counts"].tolist(), value["max_length"])
 
 
+class SpeedHook(Hook):  # type: ignore[misc]
+    """Images a second and memory beside the times that the host logs, in every backend of the visualizer."""
+
+    priority = "NORMAL"  # after the host's timer, before its logger
+
+    def after_train_iter(
+        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: dict[str, Any] | None = None
+    ) -> None:
+        """Count the batch that was trained on, over all processes."""
+        hub = runner.message_hub
+        if "train/time" not in hub.log_scalars or data_batch is None:
+            return
+        seconds = float(hub.get_scalar("train/time").current())
+        if seconds > 0:
+            hub.update_scalar("train/images_per_s", len(data_batch["lq"]) * runner.world_size / seconds)
+        device = next(runner.model.parameters()).device
+        if device.type != "cuda":  # the host says it of GPUs
+            hub.update_scalar("train/memory_gb", peak_memory(device) / 1e9)
+
+
 class PicturesHook(Hook):  # type: ignore[misc]
     """Show degraded, restored and sharp middles side by side, through every backend of the visualizer.
 
     Args:
-        images: Pictures of each validation or test that are shown.
+        images: Pictures of each validation or test that are shown: the first of the first process.
+        names: Show these instead, by the names that images.csv has, whichever process restores them.
         save_dir: Folder for every restored picture of a test, ``SET/PICTURE.png`` below it; none if left out.
     """
 
     priority = "LOW"
 
-    def __init__(self, images: int = 4, save_dir: str | None = None) -> None:
+    def __init__(self, images: int = 4, save_dir: str | None = None, names: Sequence[str] = ()) -> None:
         self.images = images
         self.save_dir = save_dir
+        self.names = frozenset(names)
         self._shown: dict[str, list[val.Restored]] = {}
 
     def after_val_iter(
@@ -149,15 +173,21 @@ class PicturesHook(Hook):  # type: ignore[misc]
     def _keep(self, loop: Any, batch: Any, outputs: Sequence[Any]) -> None:
         shown = self._shown.setdefault(_set_name(loop), [])
         for lq, sample in zip(batch["lq"], outputs, strict=False):
-            if len(shown) < self.images:
+            if sample.key in self.names if self.names else len(shown) < self.images:
                 degraded = lq.float().div(255) if lq.dtype == torch.uint8 else lq
                 pictures = (degraded, sample.pred, sample.get("gt"))
                 before, after, target = (one if one is None else val.to_picture(one[None], True) for one in pictures)
                 assert before is not None and after is not None  # noqa: S101, PT018
-                shown.append(val.Restored(sample.key, before, after, target))
+                shown.append(grids.middles(val.Restored(sample.key, before, after, target)))
 
     def _show(self, runner: Any, phase: str, step: int) -> None:
-        for name, images in self._shown.items():
+        for name, mine in self._shown.items():
+            images = mine
+            if self.names:
+                found = {one.name: one for part in all_gather_object(mine) for one in part}
+                images = [found[key] for key in sorted(found)]
+                if runner.rank == 0 and self.names - found.keys():
+                    runner.logger.warning(f"PicturesHook: {name} has no {', '.join(sorted(self.names - found.keys()))}")
             if images and runner.rank == 0:
                 picture = np.ascontiguousarray(grids.draw_grid(images)[..., ::-1])
                 runner.visualizer.add_image(f"{phase}_{name}", picture, step=step)

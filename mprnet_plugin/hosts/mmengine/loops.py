@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.dist import get_dist_info
 from mmengine.runner import BaseLoop, IterBasedTrainLoop
 from torch.utils.data import DataLoader
 
 from mprnet_plugin.errors import InputError
 from mprnet_plugin.hosts.mmengine.metric import RestorationMetric
+from mprnet_plugin.hosts.mmengine.sampler import EndlessSampler
+from mprnet_plugin.hosts.mmengine.schedule import tell_length
 from mprnet_plugin.training import tables
 
 __all__ = ["MultiTestLoop", "ResumableTrainLoop"]
@@ -32,6 +36,7 @@ class ResumableTrainLoop(IterBasedTrainLoop):  # type: ignore[misc]
         # Before loading processes start, which copy the dataset.
         self._tell(dataloader, 0)
         super().__init__(runner, dataloader, **schedule)
+        tell_length(runner.message_hub, _iterations_per_epoch(dataloader), self._max_iters)
 
     def _tell(self, dataloader: DataLoader[Any], iteration: int) -> bool:
         dataset: Any = dataloader.dataset
@@ -46,6 +51,15 @@ class ResumableTrainLoop(IterBasedTrainLoop):  # type: ignore[misc]
         if start and self._tell(self.dataloader, start):
             self.dataloader_iterator = _LaterBatches(self.dataloader, start)
         return super().run()
+
+
+def _iterations_per_epoch(dataloader: DataLoader[Any]) -> int:
+    """Return in how many iterations all processes together go through the training set."""
+    sampler: Any = dataloader.sampler
+    if isinstance(sampler, EndlessSampler):  # of one process, filled up to whole batches
+        return len(sampler) // (dataloader.batch_size or 1)
+    dataset: Any = dataloader.dataset
+    return math.ceil(len(dataset) / ((dataloader.batch_size or 1) * int(get_dist_info()[1])))
 
 
 class _LaterBatches(Iterator[Any]):
@@ -112,18 +126,20 @@ class MultiTestLoop(BaseLoop):  # type: ignore[misc]
         self.runner.model.eval()
         metrics: dict[str, float] = {}
         rows: list[tables.Row] = []
+        lower: set[str] = set()
         for dataloader, evaluator in zip(self.dataloaders, self.evaluators, strict=True):
             self.dataloader = dataloader  # hooks look at it
             evaluator.dataset_meta = self.dataloader.dataset.metainfo
             for index, batch in enumerate(self.dataloader):
                 self.run_iter(index, batch, evaluator)
             metrics.update(evaluator.evaluate(len(self.dataloader.dataset)))
-            rows += [row for one in evaluator.metrics if isinstance(one, RestorationMetric) for row in one.rows]
+            ours = [one for one in evaluator.metrics if isinstance(one, RestorationMetric)]
+            rows += [row for one in ours for row in one.rows]
+            lower.update(*(one.lower_is_better for one in ours))
         if rows and self.runner.rank == 0:
             folder = Path(self.runner.log_dir) / "results"
-            self.runner.logger.info(
-                f"{folder / 'table.md'}, table.csv and images.csv:\n{tables.write_tables(rows, folder)}"
-            )
+            table = tables.write_tables(rows, folder, lower_is_better=lower)
+            self.runner.logger.info(f"{folder / 'table.md'}, table.csv and images.csv:\n{table}")
         self.runner.call_hook("after_test_epoch", metrics=metrics)
         self.runner.call_hook("after_test")
         return metrics

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,8 +15,10 @@ from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from torch import Tensor, nn
 
 from mprnet_plugin.archs.any_size import restore_any_size, stage_images
+from mprnet_plugin.archs.mprnet_arch import SIZE_MULTIPLE
 from mprnet_plugin.errors import InputError
 from mprnet_plugin.hosts.mmengine.registry import MODELS
+from mprnet_plugin.inference.tiling import check_tile, restore_windows
 from mprnet_plugin.training.options import StepOptions
 from mprnet_plugin.training.step import TrainingStep, prepare_network
 from mprnet_plugin.weights.checkpoint import check_weights
@@ -38,6 +41,8 @@ class MPRNetRestorer(BaseModel):  # type: ignore[misc]
         edge_loss: A second one.
         data_preprocessor: By default :class:`~mprnet_plugin.hosts.mmengine.preprocessor.RestorationPreprocessor`.
         init_cfg: Unused by our networks, as the host has it.
+        tile: Restore in blended windows of this side, for whole pictures on small cards; None: whole.
+        tile_overlap: Pixels that neighbouring windows share.
         step: Options of the step: ``mixup``, ``clamp_output``, ``micro_batch_size``, ``precision`` and the others of
             :class:`~mprnet_plugin.training.options.StepOptions`.
 
@@ -52,9 +57,14 @@ class MPRNetRestorer(BaseModel):  # type: ignore[misc]
         edge_loss: dict[str, Any] | None = None,
         data_preprocessor: dict[str, Any] | nn.Module | None = None,
         init_cfg: dict[str, Any] | None = None,
+        tile: int | None = None,
+        tile_overlap: int = 64,
         **step: Any,
     ) -> None:
         options = StepOptions.read(step, "model")
+        if tile is not None:
+            check_tile(tile, min(tile_overlap, tile // 2 // SIZE_MULTIPLE * SIZE_MULTIPLE))
+        self._windows = tile, tile_overlap
         preprocessor = data_preprocessor or {"type": "RestorationPreprocessor"}
         if isinstance(preprocessor, dict):
             preprocessor = MODELS.build(preprocessor)
@@ -93,7 +103,9 @@ class MPRNetRestorer(BaseModel):  # type: ignore[misc]
 
     def predict(self, inputs: Tensor, data_samples: list[Any]) -> list[Any]:
         """Return the samples with their restored images in ``pred``."""
-        restored = restore_any_size(self.generator, inputs)
+        tile, overlap = self._windows
+        restore = functools.partial(restore_any_size, self.generator)
+        restored = restore(inputs) if tile is None else restore_windows(restore, inputs, tile, overlap)
         for sample, image in zip(data_samples, restored, strict=True):
             height, width = sample.size
             sample.pred = image[:, :height, :width]
@@ -130,7 +142,8 @@ class MPRNetRestorer(BaseModel):  # type: ignore[misc]
         losses = self.step(net, optim_wrapper, batch["inputs"], _sharp(batch["data_samples"]), _iteration())
         if host_clips:
             losses.pop(optim_wrapper.grad_name, None)  # the wrapper logs its norm under the same name
-        return {"loss": losses.pop("l_total"), **losses}
+        skipped = {"skipped_steps": torch.tensor(float(self.step.skipped))} if self.step.skipped else {}
+        return {"loss": losses.pop("l_total"), **losses, **skipped}
 
 
 class DistributedRestorer(MMDistributedDataParallel):  # type: ignore[misc]

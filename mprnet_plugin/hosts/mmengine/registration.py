@@ -12,7 +12,7 @@ from mprnet_plugin.data.paired_dataset import PairedRestorationDataset
 from mprnet_plugin.data.sidd_blocks import SIDDBlocksDataset
 from mprnet_plugin.hosts.mmengine import registry
 from mprnet_plugin.hosts.mmengine.dataset import from_keywords
-from mprnet_plugin.hosts.mmengine.hooks import PicturesHook, RestorationHook
+from mprnet_plugin.hosts.mmengine.hooks import PicturesHook, RestorationHook, SpeedHook
 from mprnet_plugin.hosts.mmengine.inferencer import MPRNetInferencer
 from mprnet_plugin.hosts.mmengine.loading import load_checkpoint
 from mprnet_plugin.hosts.mmengine.loops import MultiTestLoop, ResumableTrainLoop
@@ -35,7 +35,7 @@ PARTS = (
     (registry.DATASETS, [from_keywords(PairedRestorationDataset), from_keywords(SIDDBlocksDataset)]),
     (registry.DATA_SAMPLERS, [EndlessSampler]),
     (registry.METRICS, [RestorationMetric]),
-    (registry.HOOKS, [RestorationHook, PicturesHook]),
+    (registry.HOOKS, [RestorationHook, SpeedHook, PicturesHook]),
     (registry.LOOPS, [ResumableTrainLoop, MultiTestLoop]),
     (registry.PARAM_SCHEDULERS, [WarmupCosineLR]),
     (registry.INFERENCERS, [MPRNetInferencer]),

@@ -13,12 +13,16 @@ from mmengine.runner import Runner
 from mprnet_plugin.errors import InputError, run_command
 from mprnet_plugin.hosts.mmengine import command
 from mprnet_plugin.hosts.mmengine.loading import with_scheme
+from mprnet_plugin.shipped_options import shipped
 from mprnet_plugin.training.checkpoints import NotWholeError, check_whole
 from mprnet_plugin.training.processes import from_first_process
+from mprnet_plugin.training.recipes import deviations, flat
 
 __all__ = ["cli", "main"]
 
 NEWEST = "auto"
+SECTIONS = ("model", "train_dataloader", "train_cfg", "optim_wrapper", "param_scheduler", "val_evaluator", "randomness")
+"""What makes a recipe."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -47,8 +51,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     with command.in_one_line():
         command.join_processes(args.launcher)
         choose_start(config, args.resume)
-        Runner.from_cfg(config).train()
+        settings = differing_settings(config)  # before the runner takes parts of it out
+        runner = Runner.from_cfg(config)
+        runner.logger.info(settings)
+        runner.train()
     return 0
+
+
+def differing_settings(config: Config) -> str:
+    """Return in which settings a config differs from a shipped recipe, as lines for the log."""
+    recipes = {
+        name: flat(Config.fromfile(path).to_dict(), ".") for name, path in shipped().items() if path.suffix == ".py"
+    }
+    return deviations(Path(config.filename or "").name, flat(config.to_dict(), "."), recipes, _counts)
+
+
+def _counts(name: str) -> bool:
+    """Leave out names, paths and how data are loaded and results are shown."""
+    first, *rest = name.split(".")
+    own = rest and rest[-1] in ("name", "dataroot_lq", "dataroot_gt", "num_workers", "persistent_workers", "pin_memory")
+    return first in SECTIONS and not own
 
 
 def choose_start(config: Config, resume: str | None) -> None:

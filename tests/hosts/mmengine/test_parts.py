@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -12,21 +13,25 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mmengine.dataset import InfiniteSampler
 from mmengine.model import BaseModel
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.registry import MODELS as PARENT
 from mmengine.runner import CheckpointLoader
 from mmengine.structures import BaseDataElement
+from torch.utils.data import DataLoader
 
 from mprnet_plugin.archs.mprnet_arch import MPRNet
 from mprnet_plugin.errors import InputError
-from mprnet_plugin.hosts.mmengine.hooks import RestorationHook
+from mprnet_plugin.hosts.mmengine.hooks import PicturesHook, RestorationHook
 from mprnet_plugin.hosts.mmengine.inferencer import MPRNetInferencer
+from mprnet_plugin.hosts.mmengine.loops import _iterations_per_epoch
 from mprnet_plugin.hosts.mmengine.metric import RestorationMetric
-from mprnet_plugin.hosts.mmengine.registry import MODELS
+from mprnet_plugin.hosts.mmengine.registry import DATASETS, MODELS
+from mprnet_plugin.hosts.mmengine.sampler import EndlessSampler
 from mprnet_plugin.inference.restorer import Restorer
 from mprnet_plugin.weights.convert import save_weights
-from tests.helpers import TINY, fill, picture, write_picture
+from tests.helpers import TINY, fill, picture, write_pairs, write_picture
 
 GENERATOR = {"type": "MPRNet", **TINY}
 
@@ -137,6 +142,76 @@ def test_a_metric_scores_by_its_protocol(protocol: str) -> None:
     assert 15 < scores[f"{protocol}/psnr"] < 30
     with pytest.raises(InputError, match="goproo"):
         RestorationMetric("goproo")
+
+
+def test_the_degraded_picture_is_scored_beside_the_restored_one_once_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    metric = RestorationMetric("gopro", prefix="set")
+    gt = torch.full((3, 24, 24), 0.5)
+    bytes_off_by_51 = torch.full((3, 24, 24), 76.5).round().to(torch.uint8)
+    scored = []
+    original = RestorationMetric._score
+
+    def counted(self: RestorationMetric, image: torch.Tensor, target: torch.Tensor) -> Any:
+        scored.append(1)
+        return original(self, image, target)
+
+    monkeypatch.setattr(RestorationMetric, "_score", counted)
+    for calls in (2, 3):
+        metric.process({"lq": [bytes_off_by_51]}, [{"key": "a", "pred": gt + 0.1, "gt": gt}])
+        scores = metric.evaluate(1)
+        assert len(scored) == calls
+        assert scores["set/psnr"] == pytest.approx(20, abs=0.2)
+        assert scores["set/input_psnr"] == pytest.approx(20 - 20 * math.log10(2), abs=0.2)
+    assert metric.rows[0].before["psnr"] == scores["set/input_psnr"]
+
+
+def test_the_pictures_that_are_named_are_shown() -> None:
+    shown = []
+    runner = SimpleNamespace(
+        rank=0,
+        iter=7,
+        visualizer=SimpleNamespace(add_image=lambda name, picture, step: shown.append((name, picture.shape, step))),
+        logger=SimpleNamespace(warning=shown.append),
+        val_loop=SimpleNamespace(dataloader=SimpleNamespace(dataset=SimpleNamespace(metainfo={"dataset_name": "s"}))),
+    )
+    hook = PicturesHook(images=4, names=["c", "b", "z"])
+    for key in "abcd":
+        sample = BaseDataElement(metainfo={"key": key})
+        sample.pred = sample.gt = torch.rand(3, 16, 24)
+        hook.after_val_iter(runner, 0, {"lq": [torch.rand(3, 16, 24)]}, [sample])
+    hook.after_val_epoch(runner)
+    assert shown == ["PicturesHook: s has no z", ("val_s", (2 * 20, 3 * 24, 3), 7)]
+
+
+def test_validation_in_windows_is_near_the_whole() -> None:
+    torch.manual_seed(0)
+    whole = restorer().eval()
+    tiled = restorer(tile=64, tile_overlap=32).eval()
+    tiled.load_state_dict(whole.state_dict())
+    image = batch(72, 88)
+    results = [torch.stack([sample.pred for sample in model.test_step(image)]) for model in (whole, tiled)]
+    assert not torch.equal(*results)
+    assert float((results[0] - results[1]).detach().abs().mean()) < 0.05
+    with pytest.raises(InputError, match="tile=60 must be a multiple of 8"):
+        restorer(tile=60)
+
+
+@pytest.mark.parametrize(("sampler", "ratio"), [("EndlessSampler", 1), ("EndlessSampler", 2), ("InfiniteSampler", 1)])
+def test_an_epoch_is_counted_by_the_sampler(sampler: str, ratio: int, tmp_path: Path) -> None:
+    write_pairs(tmp_path, 7, (24, 24))
+    dataset = DATASETS.build(
+        {
+            "type": "PairedRestorationDataset",
+            "phase": "train",
+            "dataroot_lq": str(tmp_path / "input"),
+            "dataroot_gt": str(tmp_path / "target"),
+            "gt_size": 16,
+        }
+    )
+    dataset.schedule = dataset.schedule._replace(batch_size=4)
+    drawn = EndlessSampler(dataset, ratio=ratio) if sampler == "EndlessSampler" else InfiniteSampler(dataset)
+    loader = DataLoader(dataset, batch_size=4, sampler=drawn)
+    assert _iterations_per_epoch(loader) == {1: 2, 2: 4}[ratio]  # 7 or 14 samples, 4 at a time
 
 
 def test_weights_of_any_origin_by_their_scheme(tmp_path: Path) -> None:
