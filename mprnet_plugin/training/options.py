@@ -48,6 +48,8 @@ class LocalPoolingOptions(Options):
 class StepOptions(Options):
     """How one optimiser step is taken, whichever host trains."""
 
+    hints = MappingProxyType({"use_grad_clip": "grad_clip: 0.01, the norm that true means in NAFNet and Restormer"})
+
     clamp_output: bool = Field(False, description="losses see outputs clamped to [0, 1], as published for denoising")
     mixup: MixupOptions | None = Field(None, description="blend samples of a batch")
     micro_batch_size: Positive | None = Field(
@@ -55,6 +57,9 @@ class StepOptions(Options):
     )
     precision: TrainPrecision = Field(
         "fp32", description="of the forward and backward pass; bf16 halves its memory, fp32 is exact (TF32 is off)"
+    )
+    grad_clip: Annotated[Number, Field(gt=0, le=1e9)] | None = Field(
+        None, description="largest norm of all gradients together, larger ones are scaled down to it; none: no limit"
     )
     max_skipped_steps: NotNegative = Field(
         10, description="steps in a row that may be skipped because their loss or gradients are not finite"
@@ -65,7 +70,12 @@ class TrainOptions(StepOptions):
     """How the network is trained."""
 
     hints = MappingProxyType(
-        {"optim": "optim_g", "lr": "optim_g: {type: Adam, lr: 2e-4}", "batch_size": "datasets:train:batch_size"}
+        {
+            **StepOptions.hints,
+            "optim": "optim_g",
+            "lr": "optim_g: {type: Adam, lr: 2e-4}",
+            "batch_size": "datasets:train:batch_size",
+        }
     )
 
     total_iter: Positive = Field(description="optimiser steps in all")

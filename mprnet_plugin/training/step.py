@@ -66,16 +66,22 @@ class TrainingStep:
     ) -> dict[str, Tensor]:
         """Take one optimiser step, see :meth:`accumulate`; a step whose loss or gradients are not finite is skipped.
 
+        Returns:
+            What :meth:`accumulate` does, and ``grad_norm``, the norm of all gradients together, before clipping.
+
         Raises:
             InputError: More steps in a row were skipped than ``max_skipped_steps`` allows.
         """
         optimizer.zero_grad(set_to_none=True)
         losses = self.accumulate(net, lq, gt, iteration)
         gradients = [parameter.grad for parameter in net.parameters() if parameter.grad is not None]
-        finite = bool(torch.isfinite(losses["l_total"] + torch.nn.utils.get_total_norm(gradients)))
+        norm = losses["grad_norm"] = torch.nn.utils.get_total_norm(gradients)
+        finite = bool(torch.isfinite(losses["l_total"] + norm))
         # The loss is of this process alone, so one can be finite and another's not.
         self.stepped = not any_process(not finite, lq.device)
         if self.stepped:
+            if self.options.grad_clip is not None:
+                torch.nn.utils.clip_grads_with_norm_(net.parameters(), self.options.grad_clip, norm)
             optimizer.step()
             self.skipped_in_a_row = 0
             return losses

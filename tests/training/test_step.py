@@ -125,3 +125,39 @@ def test_factors_of_parts_and_processes() -> None:
     assert part_factor(Charbonnier("mean"), 0.5, 4) == 0.5
     assert part_factor(Charbonnier("sum"), 0.5, 4) == 4  # makes up for the mean over the processes' gradients
     assert part_factor(nn.L1Loss(), 0.25, 1) == 0.25
+
+
+def gradients_of(net: nn.Module) -> Tensor:
+    return torch.stack([parameter.grad for parameter in net.parameters() if parameter.grad is not None])
+
+
+@pytest.mark.parametrize("part", [None, 3])
+def test_the_gradient_of_the_whole_batch_is_clipped_by_its_norm(part: int | None) -> None:
+    free, clipped = Stages(), Stages()
+    optimizers = [torch.optim.SGD(net.parameters(), lr=0.5) for net in (free, clipped)]
+    expected = step_of()(free, optimizers[0], *batch(), 1)["grad_norm"]
+    assert float(expected) == pytest.approx(float(gradients_of(free).norm()), rel=1e-5)
+    losses = step_of(grad_clip=0.01, micro_batch_size=part)(clipped, optimizers[1], *batch(), 1)
+    assert float(losses["grad_norm"]) == pytest.approx(float(expected), rel=1e-4)  # as it was
+    assert float(expected) > 0.1
+    assert float(gradients_of(clipped).norm()) == pytest.approx(0.01, rel=1e-3)
+    cosine = nn.functional.cosine_similarity(gradients_of(free), gradients_of(clipped), dim=0)
+    assert float(cosine) == pytest.approx(1, rel=1e-5)
+
+
+def test_a_gradient_below_the_limit_stays_to_the_last_digit() -> None:
+    free, limited = Stages(), Stages()
+    for net, limit in ((free, None), (limited, 10.0)):
+        step_of(grad_clip=limit)(net, torch.optim.SGD(net.parameters(), lr=0.5), *batch(), 1)
+    assert torch.equal(gradients_of(free), gradients_of(limited))
+
+
+@pytest.mark.parametrize("limit", [0, -1.0, float("inf"), True])
+def test_a_limit_that_is_none_is_refused(limit: object) -> None:
+    with pytest.raises(InputError, match=r"grad_clip: .* must be a number, above 0"):
+        step_of(grad_clip=limit)
+
+
+def test_the_forks_name_for_it_is_answered_with_the_line_to_write() -> None:
+    with pytest.raises(InputError, match=r"option train:use_grad_clip: write grad_clip: 0\.01"):
+        TrainOptions.read({**SECTION, "use_grad_clip": True}, "train")

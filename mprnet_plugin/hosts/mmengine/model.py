@@ -105,7 +105,7 @@ class MPRNetRestorer(BaseModel):  # type: ignore[misc]
         """Take one optimiser step with ``net``, which is this model or what wraps it.
 
         Raises:
-            InputError: A wrapper that would accumulate or scale by itself.
+            InputError: A wrapper that would accumulate or scale by itself, or clip what is clipped already.
         """
         if isinstance(optim_wrapper, AmpOptimWrapper):
             raise InputError("AmpOptimWrapper does not go with MPRNetRestorer: use OptimWrapper and precision='bf16'")
@@ -113,9 +113,17 @@ class MPRNetRestorer(BaseModel):  # type: ignore[misc]
             raise InputError(
                 "accumulative_counts would count parts of a step as iterations: leave it out and set micro_batch_size"
             )
+        host_clips = getattr(optim_wrapper, "clip_grad_kwargs", None)
+        if host_clips and self.step.options.grad_clip is not None:
+            raise InputError(
+                f"gradients would be clipped twice: leave out optim_wrapper.clip_grad ({host_clips}) or the model's "
+                f"grad_clip ({self.step.options.grad_clip:g})"
+            )
         self.step.seed = int(_hub("seed"))
         batch = self.data_preprocessor(data, True)
         losses = self.step(net, optim_wrapper, batch["inputs"], _sharp(batch["data_samples"]), _iteration())
+        if host_clips:
+            losses.pop(optim_wrapper.grad_name, None)  # the wrapper logs its norm under the same name
         return {"loss": losses.pop("l_total"), **losses}
 
 

@@ -64,11 +64,15 @@ def test_pictures_are_padded_by_reflection_and_cropped_again() -> None:
     assert [tuple(sample.pred.shape) for sample in samples] == [(3, 17, 21)] * 2
 
 
-def test_bf16_on_a_cpu_and_gradient_clipping() -> None:
-    model = restorer(precision="bf16")
-    wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=1.0), clip_grad={"max_norm": 0.01})
+@pytest.mark.parametrize("ours", [True, False])
+def test_bf16_on_a_cpu_and_gradient_clipping(ours: bool) -> None:
+    model = restorer(precision="bf16", **({"grad_clip": 0.01} if ours else {}))
+    clip_grad = None if ours else {"max_norm": 0.01}
+    wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=1.0), clip_grad=clip_grad)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    assert torch.isfinite(model.train_step(batch(), wrapper)["loss"])
+    logged = model.train_step(batch(), wrapper)
+    assert torch.isfinite(logged["loss"])
+    assert ("grad_norm" in logged) is ours  # the wrapper logs its own
     moved = {
         name: value - before[name] for name, value in model.state_dict().items() if not name.endswith("act.weight")
     }
@@ -83,6 +87,13 @@ def test_what_would_count_parts_as_iterations_is_refused() -> None:
         model.train_step(batch(), wrapper)
     with pytest.raises(InputError, match="micro_batchsize"):
         restorer(micro_batchsize=2)
+
+
+def test_two_clippings_are_refused() -> None:
+    model = restorer(grad_clip=0.5)
+    wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=1.0), clip_grad={"max_norm": 0.01})
+    with pytest.raises(InputError, match=r"clipped twice: .*clip_grad \(\{'max_norm': 0.01\}\).*grad_clip \(0.5\)"):
+        model.train_step(batch(), wrapper)
 
 
 def test_our_scope_is_a_child_of_the_hosts() -> None:
