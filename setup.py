@@ -152,6 +152,7 @@ setup(
     entry_points={
         "console_scripts": [
             "mprnet-restore = mprnet_plugin.inference.cli:cli",
+            "mprnet-convert = mprnet_plugin.weights.command:cli",
             "mprnet-options = mprnet_plugin.shipped_options:cli",
             *(f"mprnet-lmdb-{name} = lmdb_tools.{name}:cli" for name in lmdb_commands()),
         ]

@@ -7,9 +7,17 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from mprnet_plugin.typed_options import Component, Number, Options, shorten
+from mprnet_plugin.typed_options import Component, Number, Options, Text, shorten
 
-__all__ = ["LocalPoolingOptions", "MixupOptions", "StepOptions", "TrainOptions", "TrainPrecision", "ValOptions"]
+__all__ = [
+    "EarlyStoppingOptions",
+    "LocalPoolingOptions",
+    "MixupOptions",
+    "StepOptions",
+    "TrainOptions",
+    "TrainPrecision",
+    "ValOptions",
+]
 
 TrainPrecision = Literal["fp32", "bf16"]
 Positive = Annotated[int, Field(ge=1, le=10**12)]
@@ -42,6 +50,18 @@ class LocalPoolingOptions(Options):
     )
     base_size: Annotated[int, Field(ge=1, le=65536)] = Field(
         384, description="side of the window for patches of 256; 384 is published"
+    )
+
+
+class EarlyStoppingOptions(Options):
+    """End a training whose validation no longer improves."""
+
+    metric: Text = Field("psnr", description="what is watched: psnr of the first validation set, or SET/psnr")
+    patience: Annotated[int, Field(ge=1, le=10**6)] = Field(
+        description="validations in a row without a better value that end the run"
+    )
+    min_delta: Annotated[Number, Field(ge=0, le=1e6)] = Field(
+        0.0, description="a value is better if it is so by more than this, in the metric's unit"
     )
 
 
@@ -111,5 +131,8 @@ class ValOptions(Options):
     engine: Literal["auto", "torch", "ncnn"] = Field(
         "auto",
         description="what runs the convolutions on a CPU, in fp32: ncnn is faster and as exact; auto: the faster",
+    )
+    early_stopping: EarlyStoppingOptions | None = Field(
+        None, description="in training: end the run when validation no longer improves, with status 0"
     )
     self_ensemble: bool = Field(False, description="average eight flips and rotations: eight times the work")

@@ -173,7 +173,9 @@ class MPRNetModel(ResumableModel):
         if not first or not scored:
             return
         if self.is_train:
-            self.reports.validated(name, val.means(scored), scoring, current_iter, tb_logger)
+            means = val.means(scored)
+            self.keep_best(name, means, scoring, current_iter)  # before the record, which says that all is done
+            self.reports.validated(name, means, scoring, current_iter, tb_logger)
         else:
             local = options.local_pooling is not None or isinstance(self.get_bare_model(self.net_g), MPRNetLocal)
             self.reports.tested(dataset, scoring, scored, local)

@@ -18,7 +18,7 @@ from mprnet_plugin.archs.local_pooling import MPRNetLocal, use_local_pooling
 from mprnet_plugin.archs.mprnet_arch import SIZE_MULTIPLE, MPRNet
 from mprnet_plugin.errors import InputError, nearest
 from mprnet_plugin.hosts.basicsr.component_checks import check_call, lookup, try_call
-from mprnet_plugin.hosts.basicsr.metrics import scoring_of
+from mprnet_plugin.hosts.basicsr.metrics import scoring_of, watched
 from mprnet_plugin.hosts.basicsr.parts import check_schedule, optimizers, schedulers
 from mprnet_plugin.hosts.basicsr.run_options import MODEL_TYPE, LoggerOptions, RunOptions, dataset_options
 from mprnet_plugin.training.options import TrainOptions, ValOptions
@@ -98,6 +98,10 @@ def _check(opt: Mapping[str, Any], is_train: bool) -> None:
     val = options.val or ValOptions()
     _check_val(val, net)
     _check_datasets(options, val, net, is_train)
+    if is_train:
+        _check_watched(options, val)
+    if options.logger is not None and options.logger.safetensors and not isinstance(net, MPRNet):
+        raise InputError(f"logger:safetensors: is for MPRNet, network_g is {type(net).__name__}: leave it out")
     for key in ("pretrain_network_g", "resume_state"):
         path = getattr(options.path, key)
         if path and not _there(path):
@@ -197,6 +201,27 @@ def _check_dataset(section: Mapping[str, Any], where: str, kind: str, val: ValOp
     for key in ROOTS:
         if section.get(key) and not _there(section[key]):
             raise InputError(f"{where}:{key}: {shorten(section[key])} does not exist in {Path.cwd()}; correct the path")
+
+
+def _check_watched(options: RunOptions, val: ValOptions) -> None:
+    """Check the metrics that save_best and early_stopping go by."""
+    wanted = {"logger:save_best": options.logger.save_best if options.logger else None}
+    wanted["val:early_stopping:metric"] = val.early_stopping.metric if val.early_stopping else None
+    absent = absent_sets(options.datasets)
+    scorings = {
+        str(section.get("name") or phase): scoring_of(section, val)
+        for phase, section in options.datasets.items()
+        if phase.split("_")[0] == "val" and phase not in absent
+    }
+    for where, metric in wanted.items():
+        if metric is None:
+            continue
+        if options.val is None:
+            raise InputError(f"{where}: needs validation: write val: {{val_freq: 2000}}, and a set datasets:val")
+        try:
+            watched(metric, scorings)
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from error
 
 
 def _check_metric(metric: Component, where: str) -> None:

@@ -32,7 +32,13 @@ from mprnet_plugin.hosts.basicsr.run_options import (
 )
 from mprnet_plugin.metrics.protocols import PROTOCOLS
 from mprnet_plugin.shipped_options import SCHEMA
-from mprnet_plugin.training.options import LocalPoolingOptions, MixupOptions, TrainOptions, ValOptions
+from mprnet_plugin.training.options import (
+    EarlyStoppingOptions,
+    LocalPoolingOptions,
+    MixupOptions,
+    TrainOptions,
+    ValOptions,
+)
 from mprnet_plugin.training.schedules import ScheduleOptions
 from mprnet_plugin.typed_options import Options, expected
 
@@ -63,6 +69,7 @@ SECTIONS = (
     Section("train:mixup", MixupOptions),
     Section("train:scheduler (type: WarmupCosineLR)", ScheduleOptions),
     Section("val", ValOptions),
+    Section("val:early_stopping", EarlyStoppingOptions),
     Section("val:local_pooling, network_g (type: MPRNetLocal)", LocalPoolingOptions),
     Section("logger", LoggerOptions),
     Section("logger:wandb", WandbOptions),

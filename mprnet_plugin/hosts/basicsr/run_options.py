@@ -7,7 +7,8 @@ import os
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from typing_extensions import Self
 
 from mprnet_plugin.training.options import Positive, TrainOptions, ValOptions
 from mprnet_plugin.typed_options import Component, Number, Options, Text
@@ -15,6 +16,7 @@ from mprnet_plugin.typed_options import Component, Number, Options, Text
 __all__ = [
     "MODEL_TYPE",
     "EvaluationSetOptions",
+    "KeepOptions",
     "LoggerOptions",
     "PathOptions",
     "RunOptions",
@@ -70,13 +72,36 @@ class WandbOptions(Options):
     resume_id: Text | None = Field(None, description="run to continue")
 
 
-class LoggerOptions(Options):
+class KeepOptions(Options):
+    """Which files of weights are left on the disk."""
+
+    keep_checkpoints: Annotated[int, Field(ge=1, le=10**6)] | None = Field(
+        None, description="checkpoints that stay, the newest; older ones are deleted; all stay if left out"
+    )
+    keep_every: Positive | None = Field(
+        None, description="with keep_checkpoints: those of iterations that are multiples of this stay too"
+    )
+    save_best: Text | None = Field(
+        None, description="metric whose best validation keeps its network as net_g_best.pth: psnr, or SET/psnr"
+    )
+    safetensors: bool = Field(False, description="write net_g_latest and net_g_best as .safetensors too, to share them")
+
+
+class LoggerOptions(KeepOptions):
     """What is written, and how often."""
 
     print_freq: Positive = Field(description="iterations between lines of the log")
     save_checkpoint_freq: Positive = Field(description="iterations between checkpoints")
     use_tb_logger: bool = Field(True, description="write curves and pictures for TensorBoard")
     wandb: WandbOptions | None = Field(None, description="log to Weights and Biases too")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.keep_every is not None and self.keep_checkpoints is None:
+            raise ValueError(
+                "keep_every keeps some of what keep_checkpoints deletes: write keep_checkpoints: 5 beside it"
+            )
+        return self
 
 
 class LoaderOptions(Options):
