@@ -33,9 +33,10 @@ from mprnet_plugin.archs.blocks import (
 from mprnet_plugin.archs.config import DEFAULTS, MPRNetConfig
 from mprnet_plugin.errors import InputError
 
-__all__ = ["SIZE_MULTIPLE", "Decoder", "Encoder", "MPRNet", "ORSNet"]
+__all__ = ["SIZE_MULTIPLE", "STAGES", "Decoder", "Encoder", "MPRNet", "ORSNet"]
 
 SIZE_MULTIPLE = 8
+STAGES = 3
 """Height and width must be multiples of this: halved once into patches and twice inside the U-Nets."""
 
 

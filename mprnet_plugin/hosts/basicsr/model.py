@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-from basicsr.losses import build_loss
+from basicsr.archs import build_network
 from basicsr.utils import get_root_logger
 from torch import Tensor, nn
 
@@ -17,7 +17,7 @@ from mprnet_plugin.archs.any_size import restore_any_size
 from mprnet_plugin.archs.local_pooling import MPRNetLocal, local_pooling
 from mprnet_plugin.errors import InputError
 from mprnet_plugin.hosts.basicsr.metrics import scoring_of
-from mprnet_plugin.hosts.basicsr.parts import optimizers, schedulers
+from mprnet_plugin.hosts.basicsr.parts import build_losses, optimizers, schedulers
 from mprnet_plugin.hosts.basicsr.resumable_model import ResumableModel
 from mprnet_plugin.inference.engines import validating
 from mprnet_plugin.training import grids, tables
@@ -70,11 +70,24 @@ class MPRNetModel(ResumableModel):
         if options.precision == "fp32":
             torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
         self._validated: dict[str, int] = {}
-        super().init_training_settings()
-        losses = {"l_pix": self.cri_pix}
-        if options.edge_opt is not None:
-            losses["l_edge"] = build_loss(options.edge_opt.model_dump()).to(self.device)
+        self.train_options = options
+        self.net_g.train()
+        if options.ema_decay > 0:
+            self._start_average()
+        losses = {label: loss.to(self.device) for label, loss in build_losses(options).items()}
+        self.setup_optimizers()
+        self.setup_schedulers()
         self.step = TrainingStep(options, losses, self.opt["manual_seed"], self.opt["rank"], self.opt["world_size"])
+
+    def _start_average(self) -> None:
+        """Begin the moving average, with what a checkpoint has of it, else with the network's weights."""
+        self.net_g_ema = build_network(self.opt["network_g"]).to(self.device)
+        path = self.opt["path"].get("pretrain_network_g")
+        if path is None:
+            self.model_ema(0)
+        else:
+            self.load_network(self.net_g_ema, path, param_key="params_ema")
+        self.net_g_ema.eval()
 
     def get_optimizer(self, optim_type: str, params: Any, lr: float, **kwargs: Any) -> torch.optim.Optimizer:
         """Return an optimiser of ``torch.optim`` by name, where the host knows Adam only."""
@@ -111,8 +124,8 @@ class MPRNetModel(ResumableModel):
             raise InputError(
                 f"out of GPU memory with {part} samples at once: {fix} (the result is the same), and --auto_resume"
             ) from error
-        if self.ema_decay > 0 and self.step.stepped:
-            self.model_ema(decay=self.ema_decay)
+        if self.train_options.ema_decay > 0 and self.step.stepped:
+            self.model_ema(self.train_options.decay_at(current_iter))
         self.iteration, self.in_step = current_iter, False
 
     def get_current_log(self) -> dict[str, float]:

@@ -15,9 +15,9 @@ import torch
 from basicsr.utils import registry
 
 from mprnet_plugin.archs.local_pooling import MPRNetLocal, use_local_pooling
-from mprnet_plugin.archs.mprnet_arch import SIZE_MULTIPLE, MPRNet
+from mprnet_plugin.archs.mprnet_arch import SIZE_MULTIPLE, STAGES, MPRNet
 from mprnet_plugin.errors import InputError, nearest
-from mprnet_plugin.hosts.basicsr.component_checks import check_call, lookup, try_call
+from mprnet_plugin.hosts.basicsr.component_checks import check_call, check_loss, lookup, try_call
 from mprnet_plugin.hosts.basicsr.metrics import scoring_of, watched
 from mprnet_plugin.hosts.basicsr.parts import check_schedule, optimizers, schedulers
 from mprnet_plugin.hosts.basicsr.run_options import MODEL_TYPE, LoggerOptions, RunOptions, dataset_options
@@ -108,6 +108,7 @@ def _check(opt: Mapping[str, Any], is_train: bool) -> None:
             raise InputError(f"path:{key}: {shorten(path)} does not exist in {Path.cwd()}; correct the path")
     if is_train and options.train is not None:
         _check_train(options.train)
+        _check_losses(options.train, net)
 
 
 def _needs(options: RunOptions, names: Iterable[str]) -> None:
@@ -244,15 +245,18 @@ def _check_network(network: Component) -> torch.nn.Module:
     return net
 
 
+def _check_losses(train: TrainOptions, net: torch.nn.Module) -> None:
+    for name in ("pixel_opt", "edge_opt", "perceptual_opt"):
+        if (loss := getattr(train, name)) is not None:
+            check_loss(loss, registry.LOSS_REGISTRY, f"train:{name}")
+    for number, one in enumerate(train.losses or []):
+        where = f"train:losses:{number}"
+        check_loss(one, registry.LOSS_REGISTRY, where)
+        if isinstance(net, MPRNet) and max(one.stages or [1]) > STAGES:
+            raise InputError(f"{where}:stages: {one.stages}, but MPRNet has the stages 1 to {STAGES}: name one of them")
+
+
 def _check_train(train: TrainOptions) -> None:
-    for name in ("pixel_opt", "edge_opt"):
-        loss: Component | None = getattr(train, name)
-        if loss is None:
-            continue
-        where = f"train:{name}"
-        try_call(check_call(loss, registry.LOSS_REGISTRY, where), loss.arguments, where)
-        if loss.arguments.get("reduction") == "none":
-            raise InputError(f"{where}:reduction: none leaves no number to minimise: use mean or sum")
     where = "train:optim_g"
     call = check_call(train.optim_g, optimizers(), where, skip=("params",))
     if "lr" not in train.optim_g.arguments:
@@ -261,6 +265,11 @@ def _check_train(train: TrainOptions) -> None:
     where = "train:scheduler"
     call = check_call(train.scheduler, schedulers(), where, skip=("optimizer", "last_epoch"))
     scheduler = try_call(call, train.scheduler.arguments, where, optimizer)
+    if train.warmup_iter > 0 and call.__module__ == torch.optim.lr_scheduler.__name__:
+        raise InputError(
+            f"train:warmup_iter: {train.scheduler.type} goes on from the rate of the moment, which a warm-up sets: "
+            "leave warmup_iter out, or take a schedule that has one, WarmupCosineLR or OneCycleLR"
+        )
     try:
         check_schedule(scheduler, train.total_iter)
     except InputError as error:

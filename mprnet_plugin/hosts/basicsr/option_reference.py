@@ -35,6 +35,7 @@ from mprnet_plugin.shipped_options import SCHEMA
 from mprnet_plugin.training.options import (
     EarlyStoppingOptions,
     LocalPoolingOptions,
+    LossOptions,
     MixupOptions,
     TrainOptions,
     ValOptions,
@@ -67,6 +68,7 @@ SECTIONS = (
     Section("path", PathOptions),
     Section("train", TrainOptions),
     Section("train:mixup", MixupOptions),
+    Section("train:losses", LossOptions),
     Section("train:scheduler (type: WarmupCosineLR)", ScheduleOptions),
     Section("val", ValOptions),
     Section("val:early_stopping", EarlyStoppingOptions),

@@ -249,4 +249,5 @@ class ResumableModel(SRModel):  # type: ignore[misc]
 def _settings(scheduler: Any) -> dict[str, Any]:
     """Return what a scheduler was made with; the rest of its state counts iterations."""
     state: dict[str, Any] = scheduler.state_dict()
-    return {name: value for name, value in state.items() if name != "last_epoch" and not name.startswith("_")}
+    counters = {"last_epoch", "T_cur", "T_i"}
+    return {name: value for name, value in state.items() if name not in counters and not name.startswith("_")}
