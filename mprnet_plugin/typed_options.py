@@ -194,7 +194,7 @@ def _shown(cls: type[Options], names: list[str]) -> list[str]:
     shown: list[str] = []
     for count, name in enumerate(names, 1):
         _, field = _locate(cls, names[:count])
-        if count == 1 or field is None or name in _locate(cls, names[:count])[0].model_fields:
+        if count == 1 or field is None or name.isdecimal() or name in _locate(cls, names[:count])[0].model_fields:
             shown.append(name)
     return shown
 

@@ -61,7 +61,7 @@ class Disk:
         if not self._planned:
             return
         size, stay = network + (optimizer or 0), len(self._planned) - len(self._expendable(self._planned))
-        state = "an optimiser's state of unknown size" if optimizer is None else _bytes(optimizer)
+        state = "of unknown size" if optimizer is None else _bytes(optimizer)
         text = (
             f"Disk: a checkpoint is {_bytes(size)} (weights {_bytes(network)}, state {state}), "
             f"all {len(self._planned)} of this run {_bytes(len(self._planned) * size)}; "

@@ -20,8 +20,16 @@ __all__ = ["build_losses", "check_schedule", "optimizers", "schedulers"]
 
 _NO_STEP = {"LBFGS", "Optimizer", "SparseAdam"}
 """Those that need more than dense gradients to step, and the class that all derive from."""
-_NO_NUMBERS = {"LRScheduler", "LambdaLR", "MultiplicativeLR", "SequentialLR", "ChainedScheduler", "ReduceLROnPlateau"}
-"""The class that all derive from, and those that take functions, other schedules, or a metric in each step."""
+_NO_NUMBERS = {
+    "LRScheduler",
+    "_LRScheduler",
+    "LambdaLR",
+    "MultiplicativeLR",
+    "SequentialLR",
+    "ChainedScheduler",
+    "ReduceLROnPlateau",
+}
+"""The class that all derive from, under both its names, and those that take functions, other schedules, or a metric in each step."""
 
 
 def optimizers() -> dict[str, Callable[..., torch.optim.Optimizer]]:
