@@ -150,8 +150,19 @@ class TrainOptions(StepOptions):
         return min(self.ema_decay, (1 + iteration) / (10 + iteration)) if self.ema_warmup else self.ema_decay
 
 
+_WHOLE = "nothing, as pictures are restored whole, whatever their size"
+
+
 class ValOptions(Options):
     """How validation and testing restore and show pictures."""
+
+    hints = MappingProxyType(
+        {
+            **dict.fromkeys(("grids", "max_minibatch", "crop_size", "window_size"), _WHOLE),
+            "rgb2bgr": "nothing, as metrics and files get the order that they expect",
+            "use_image": "round_to_uint8, with the same value",
+        }
+    )
 
     val_freq: Positive | None = Field(None, description="iterations between validations; required in training")
     save_img: bool = Field(False, description="write every restored picture")

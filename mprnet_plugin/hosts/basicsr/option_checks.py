@@ -188,8 +188,8 @@ def _check_loader(section: Mapping[str, Any], where: str, kind: str) -> None:
 def _check_dataset(section: Mapping[str, Any], where: str, kind: str, val: ValOptions, net: torch.nn.Module) -> None:
     _check_loader(section, where, kind)
     dataset = lookup(section.get("type"), registry.DATASET_REGISTRY, where)
-    if hasattr(dataset, "options_class"):
-        dataset_options(dataset, kind == "train").read({"phase": kind, **section}, where)
+    if (options := dataset_options(dataset, kind == "train")) is not None:
+        options.read({"phase": kind, **section}, where)
     if kind != "train":
         try:
             scoring_of(section, val)

@@ -23,6 +23,7 @@ from mprnet_plugin.errors import InputError, nearest, run_command
 from mprnet_plugin.files import whole_file
 from mprnet_plugin.hosts.basicsr.run_options import (
     EvaluationSetOptions,
+    HostPairedOptions,
     LoggerOptions,
     PathOptions,
     RunOptions,
@@ -64,6 +65,7 @@ SECTIONS = (
     Section("datasets:train", TrainingSetOptions),
     Section("datasets:val", EvaluationSetOptions),
     *(Section(f"datasets:NAME (type: {dataset.__name__})", dataset.options_class) for dataset in DATASETS),
+    Section("datasets:NAME (type: PairedImageDataset)", HostPairedOptions),
     Section("network_g (type: MPRNet)", MPRNetConfig),
     Section("path", PathOptions),
     Section("train", TrainOptions),
@@ -180,7 +182,7 @@ def schema() -> dict[str, Any]:
     kinds = {True: "training", False: "evaluation"}
     for training, kind in kinds.items():
         for dataset in DATASETS:
-            section = dataset_options(dataset, training)
+            section = dataset_options(dataset, training) or Options
             _define(definitions, f"{dataset.__name__} ({kind})", dataset.__name__, section)
     _define(definitions, "MPRNet", MPRNet.__name__, MPRNetConfig)
     _define(definitions, "MPRNetLocal", MPRNetLocal.__name__, LocalNetworkOptions)

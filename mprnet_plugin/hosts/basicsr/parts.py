@@ -29,7 +29,7 @@ _NO_NUMBERS = {
     "ChainedScheduler",
     "ReduceLROnPlateau",
 }
-"""The class that all derive from, under both its names, and those that take functions, other schedules, or a metric in each step."""
+"""The class that all derive from, and schedules of functions, of other schedules, or of a metric in each step."""
 
 
 def optimizers() -> dict[str, Callable[..., torch.optim.Optimizer]]:

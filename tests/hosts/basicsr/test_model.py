@@ -142,6 +142,16 @@ def test_resuming_says_that_the_old_schedule_goes_on(tmp_path: Path, caplog: pyt
     assert other.get_current_learning_rate() == [0.1]
 
 
+def test_a_run_that_ends_short_of_its_last_iteration_is_an_error(tmp_path: Path) -> None:
+    """As with a loader that gives fewer iterations an epoch than the host counts."""
+    model = build(tmp_path)
+    model.iteration = 9
+    with pytest.raises(InputError, match="the run ended at iteration 9, short of train:total_iter 10"):
+        model.save(-1, -1)
+    model.iteration = 10
+    model.save(-1, -1)
+
+
 def test_weights_that_are_not_finite_are_not_saved(tmp_path: Path) -> None:
     model = build(tmp_path)
     model.save(0, 3)
