@@ -14,7 +14,7 @@ import itertools
 import math
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
@@ -30,7 +30,7 @@ from mprnet_plugin.losses.edge import EdgeLoss
 from mprnet_plugin.training.options import StepOptions
 from mprnet_plugin.training.step import TrainingStep
 
-WIDTHS = {"n_feat": 8, "scale_unetfeats": 4, "scale_orsnetfeats": 4, "num_cab": 1}
+WIDTHS: dict[str, Any] = {"n_feat": 8, "scale_unetfeats": 4, "scale_orsnetfeats": 4, "num_cab": 1}
 PATCH, BATCH = 32, 2
 CLIP = 0.01
 """The robust recipes' limit."""

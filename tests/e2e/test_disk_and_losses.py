@@ -28,6 +28,7 @@ def many_options() -> dict[str, Any]:
             {"type": "PSNRLoss", "weight": 0.01, "stages": [3]},
             {"type": "L1Loss", "weight": 0.5, "loss_weight": 2, "stages": [1, 2]},
         ],
+        "perceptual_opt": {"type": "MSELoss"},  # VGG's weights are not here; any loss may stand there
         "ema_decay": 0.9,
         "ema_warmup": True,
         "scheduler": {"type": "OneCycleLR", "max_lr": 1e-3, "total_steps": 30},
@@ -57,6 +58,7 @@ def test_a_run_with_many_options_ends_early_and_goes_on(folder: Path) -> None:
     l1, second = logged_numbers(done, "l_L1Loss_stage1"), logged_numbers(done, "l_L1Loss_2_stage1")
     assert l1 == pytest.approx([2 * value for value in second], rel=1e-3)
     assert logged_numbers(done, "l_PSNRLoss_stage3")
+    assert logged_numbers(done, "l_percep_stage1")
     for absent in ("l_PSNRLoss_stage1", "l_L1Loss_2_stage3", "l_pix"):
         assert absent not in done.stderr
     ended = [line for line in done.stderr.splitlines() if "Stopped early" in line]
