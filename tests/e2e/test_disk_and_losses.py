@@ -64,7 +64,7 @@ def test_a_run_with_many_options_ends_early_and_goes_on(folder: Path) -> None:
     ended = [line for line in done.stderr.splitlines() if "Stopped early" in line]
     assert len(ended) == 1
     assert (
-        f"at iteration 6 of 30: the last 2 validations of val were no better than psnr {psnr(folder)[2]:.4f} of"
+        f"at iteration 6 of 30: the last 2 validations of val were not better than psnr {psnr(folder)[2]:.4f} of"
         in ended[0]
     )
     best = ["net_g_best.pth", "net_g_best.safetensors"]

@@ -109,8 +109,8 @@ class Disk:
         same = before is not None and (before["dataset"], before["metric"]) == (result.dataset, result.metric)
         if math.isnan(result.value) or (before and same and sign * result.value <= sign * before["value"]):
             return
+        self.share(networks, "best")  # first, so that after a kill in between this validation writes both again
         checkpoints.save({**networks, "best": result._asdict()}, path)
-        self.share(networks, "best")
         get_root_logger().info(f"{path.name}: iteration {result.iter}, {result.metric} {result.value:.4f}")
 
     def share(self, networks: Content, name: str) -> None:

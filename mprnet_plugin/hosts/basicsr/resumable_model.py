@@ -197,9 +197,10 @@ class ResumableModel(SRModel):  # type: ignore[misc]
             return
         self._save_once(iteration)
         self._write(-1, -1)
+        margin = f" by more than {early.min_delta:g}" if early.min_delta else ""
         get_root_logger().info(
             f"Stopped early at iteration {iteration} of {self.opt['train']['total_iter']}: the last {past.since} "
-            f"validations of {dataset} were no better than {metric} {past.best:.4f} of iteration {past.iter} "
+            f"validations of {dataset} were not better than {metric} {past.best:.4f} of iteration {past.iter}{margin} "
             "(val:early_stopping); net_g_latest.pth is written"
         )
         if RUN.tb_logger is not None:
