@@ -156,6 +156,7 @@ setup(
     entry_points={
         "console_scripts": [
             "mprnet-restore = mprnet_plugin.inference.cli:cli",
+            "mprnet-convert = mprnet_plugin.weights.command:cli",
             "mprnet-export = mprnet_plugin.export.cli:cli",
             "mprnet-options = mprnet_plugin.shipped_options:cli",
             *(f"mprnet-lmdb-{name} = lmdb_tools.{name}:cli" for name in lmdb_commands()),

@@ -123,7 +123,8 @@ def _expected(annotation: Any, metadata: list[Any]) -> str:  # noqa: ANN401 - an
         return f"a list, each {_expected(get_args(annotation)[0], [])}"
     name = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}.get(annotation)
     if name is None:
-        return "a section with a type, such as {type: NAME}" if annotation is Component else "a section of options"
+        typed = isinstance(annotation, type) and issubclass(annotation, Component)
+        return "a section with a type, such as {type: NAME}" if typed else "a section of options"
     return name + _range(metadata)
 
 
@@ -175,6 +176,8 @@ def _locate(cls: type[Options], names: list[str]) -> tuple[type[Options], FieldI
     """Follow a path of names through nested sections to the section class that holds the last, and its field."""
     owner, field = cls, None
     for name in names:
+        if field is not None and name.isdecimal():  # the place in a list
+            continue
         if field is not None:
             inner = _section_class(field.annotation)
             if inner is None:
@@ -191,7 +194,7 @@ def _shown(cls: type[Options], names: list[str]) -> list[str]:
     shown: list[str] = []
     for count, name in enumerate(names, 1):
         _, field = _locate(cls, names[:count])
-        if count == 1 or field is None or name in _locate(cls, names[:count])[0].model_fields:
+        if count == 1 or field is None or name.isdecimal() or name in _locate(cls, names[:count])[0].model_fields:
             shown.append(name)
     return shown
 

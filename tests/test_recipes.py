@@ -5,6 +5,7 @@ Figures: Zamir et al., CVPR 2021, and the configuration that the authors trained
 
 from __future__ import annotations
 
+import copy
 import inspect
 import math
 from typing import Any, NamedTuple
@@ -50,13 +51,13 @@ RECIPES = {
 BATCH = 16
 
 
-def options(task: str, suffix: str = "") -> Yaml:
-    return read_options(str(ROOT / "options" / f"train_MPRNet_{TASKS[task].recipe}{suffix}.yml"))
+def options(task: str, kind: str = "") -> Yaml:
+    return read_options(str(ROOT / "options" / f"train_MPRNet_{TASKS[task].recipe}{kind}.yml"))
 
 
-def iterations_per_epoch(task: str) -> int:
+def iterations_per_epoch(task: str, batch: int = BATCH) -> int:
     """As the authors' loader counts them: the last, smaller batch is one too."""
-    return math.ceil(RECIPES[task].pairs / BATCH)
+    return math.ceil(RECIPES[task].pairs / batch)
 
 
 def schedule(task: str) -> Yaml:
@@ -80,7 +81,7 @@ tasks = pytest.mark.parametrize("task", TASKS)
 
 def test_there_is_a_recipe_for_each_task_and_a_fast_one_and_no_other() -> None:
     assert RECIPES.keys() == TASKS.keys()
-    names = {f"train_MPRNet_{task.recipe}{suffix}.yml" for task in TASKS.values() for suffix in ("", "_fast")}
+    names = {f"train_MPRNet_{task.recipe}{kind}.yml" for task in TASKS.values() for kind in ("", "_fast", "_robust")}
     assert {path.name for path in (ROOT / "options").glob("train_*.yml")} == names
 
 
@@ -168,6 +169,7 @@ def test_batches(task: str) -> None:
     assert train["augment"] == recipe.augment
     assert train.get("dataset_enlarge_ratio", 1) == 1
     assert options(task)["train"].get("ema_decay", 0) == 0
+    assert not {"grad_clip", "losses", "perceptual_opt"} & options(task)["train"].keys()
 
 
 @tasks
@@ -177,3 +179,34 @@ def test_validation(task: str) -> None:
     (validated,) = (section for name, section in content["datasets"].items() if name.startswith("val"))
     assert validated["center_crop"] == crop
     assert validated["protocol"] == TASKS[task].protocol
+
+
+@tasks
+def test_checkpoints_do_not_fill_the_disk(task: str) -> None:
+    """With the options for the disk a run ends with the same weights: tests/e2e/test_disk_and_losses.py."""
+    logger = options(task)["logger"]
+    assert (logger["keep_checkpoints"], logger["save_best"]) == (3, "psnr")
+    assert (
+        logger["save_checkpoint_freq"] == options(task)["val"]["val_freq"]
+    )  # else the best would be of another iteration
+
+
+@tasks
+def test_the_robust_recipe_is_the_published_one_but_for_what_it_says(task: str) -> None:
+    """Gradients clipped as its authors advise, a moving average, and batches of 4 with all that follows from them."""
+    batch, epochs = 4, RECIPES[task].epochs
+    expected, per_epoch = copy.deepcopy(options(task)), iterations_per_epoch(task, batch)
+    expected["name"] += "_robust"
+    expected["datasets"]["train"]["batch_size"] = batch
+    train = expected["train"]
+    train |= {"grad_clip": 0.01, "ema_decay": 0.999, "ema_warmup": True}
+    train |= {"total_iter": epochs * per_epoch, "micro_batch_size": min(train["micro_batch_size"], batch)}
+    share = math.sqrt(batch / BATCH)  # Adam's rate for another batch (Malladi et al., NeurIPS 2022)
+    train["optim_g"]["lr"] *= share
+    train["scheduler"] |= {"iters_per_epoch": per_epoch, "eta_min": train["scheduler"]["eta_min"] * share}
+    if "mixup" in train:
+        first_epoch = train["mixup"]["start_iter"] // iterations_per_epoch(task)
+        train["mixup"]["start_iter"] = first_epoch * per_epoch + 1
+    frequency = round(RECIPES[task].validation[0] * per_epoch)
+    expected["val"]["val_freq"] = expected["logger"]["save_checkpoint_freq"] = frequency
+    assert options(task, "_robust") == expected

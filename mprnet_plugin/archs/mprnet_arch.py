@@ -33,8 +33,9 @@ from mprnet_plugin.archs.blocks import (
 from mprnet_plugin.archs.config import DEFAULTS, MPRNetConfig
 from mprnet_plugin.errors import InputError
 
-__all__ = ["SIZE_MULTIPLE", "Decoder", "Encoder", "MPRNet", "ORSNet"]
+__all__ = ["SIZE_MULTIPLE", "STAGES", "Decoder", "Encoder", "MPRNet", "ORSNet"]
 
+STAGES = 3
 SIZE_MULTIPLE = 8
 """Height and width must be multiples of this: halved once into patches and twice inside the U-Nets."""
 

@@ -5,11 +5,20 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
+from typing_extensions import Self
 
-from mprnet_plugin.typed_options import Component, Number, Options, shorten
+from mprnet_plugin.typed_options import Component, Number, Options, Text, shorten
 
-__all__ = ["LocalPoolingOptions", "MixupOptions", "StepOptions", "TrainOptions", "TrainPrecision", "ValOptions"]
+__all__ = [
+    "EarlyStoppingOptions",
+    "LocalPoolingOptions",
+    "MixupOptions",
+    "StepOptions",
+    "TrainOptions",
+    "TrainPrecision",
+    "ValOptions",
+]
 
 TrainPrecision = Literal["fp32", "bf16", "fp16"]
 Positive = Annotated[int, Field(ge=1, le=10**12)]
@@ -45,6 +54,18 @@ class LocalPoolingOptions(Options):
     )
 
 
+class EarlyStoppingOptions(Options):
+    """End a training whose validation no longer improves."""
+
+    metric: Text = Field("psnr", description="what is watched: psnr of the first validation set, or SET/psnr")
+    patience: Annotated[int, Field(ge=1, le=10**6)] = Field(
+        description="validations in a row without a better value that end the run"
+    )
+    min_delta: Annotated[Number, Field(ge=0, le=1e6)] = Field(
+        0.0, description="a value is better if it is so by more than this, in the metric's unit"
+    )
+
+
 class StepOptions(Options):
     """How one optimiser step is taken, whichever host trains."""
 
@@ -72,8 +93,20 @@ class StepOptions(Options):
     grad_clip: Annotated[Number, Field(gt=0, le=1e9)] | None = Field(
         None, description="largest norm of all gradients together, larger ones are scaled down to it; none: no limit"
     )
+    grad_clip: Annotated[Number, Field(gt=0, le=1e9)] | None = Field(
+        None, description="largest norm of all gradients together, larger ones are scaled down to it; none: no limit"
+    )
     max_skipped_steps: NotNegative = Field(
         10, description="steps in a row that may be skipped because their loss or gradients are not finite"
+    )
+
+
+class LossOptions(Component):
+    """One loss of a list, ``{type: NAME, weight: 0.1, stages: [3], argument: value, ...}``."""
+
+    weight: Annotated[Number, Field(gt=0, le=1e9)] = Field(1.0, description="factor on the loss")
+    stages: Annotated[list[Annotated[int, Field(ge=1, le=100)]], Field(min_length=1)] | None = Field(
+        None, description="numbers of the stages whose images it sees, 3 the final one of MPRNet; all if left out"
     )
 
 
@@ -86,24 +119,64 @@ class TrainOptions(StepOptions):
             "optim": "optim_g",
             "lr": "optim_g: {type: Adam, lr: 2e-4}",
             "batch_size": "datasets:train:batch_size",
+            "mixing_augs": "mixup: {alpha: 1.2} in its place, which is Restormer's",
+            "gan_opt": "losses: without it, as there is no discriminator here",
         }
     )
 
     total_iter: Positive = Field(description="optimiser steps in all")
     optim_g: Component = Field(description="an optimiser of torch.optim with its arguments, lr among them")
     scheduler: Component = Field(description="a learning rate schedule with its arguments")
-    pixel_opt: Component = Field(description="the loss of every stage's image, with its arguments")
+    pixel_opt: Component | None = Field(None, description="a loss of every stage's image, with its arguments")
     edge_opt: Component | None = Field(None, description="a second loss of every stage's image")
+    perceptual_opt: Component | None = Field(None, description="a third, such as the host's PerceptualLoss")
+    losses: list[LossOptions] | None = Field(
+        None, description="further losses, or all of them: each any registered loss, its weight, its stages"
+    )
     ema_decay: Annotated[Number, Field(ge=0, lt=1)] = Field(
         0.0, description="decay of the moving average of the weights, which is then what is validated; 0: none"
+    )
+    ema_warmup: bool = Field(
+        False, description="let the decay start at (1 + t) / (10 + t) in iteration t: the start is forgotten sooner"
     )
     warmup_iter: Annotated[int, Field(ge=-1)] = Field(
         -1, description="iterations of the host's linear warm-up; -1: none"
     )
 
+    @model_validator(mode="after")
+    def _has_a_loss(self) -> Self:
+        if not (self.pixel_opt or self.edge_opt or self.perceptual_opt or self.losses):
+            raise ValueError("pixel_opt is missing: a loss, such as pixel_opt: {type: CharbonnierLoss, eps: 1e-6}")
+        return self
+
+    def decay_at(self, iteration: int) -> float:
+        """Return the moving average's decay in an iteration, counted from 1.
+
+        With ``ema_warmup`` it is the smaller of ``ema_decay`` and (1 + t) / (10 + t), as in TensorFlow's
+        ``ExponentialMovingAverage`` with ``num_updates``.
+
+        Example:
+            >>> parts = dict.fromkeys(("optim_g", "scheduler", "pixel_opt"), {"type": "x"})
+            >>> options = TrainOptions(total_iter=9, ema_decay=0.999, ema_warmup=True, **parts)
+            >>> [round(options.decay_at(iteration), 3) for iteration in (1, 10, 100, 10**5)]
+            [0.182, 0.55, 0.918, 0.999]
+        """
+        return min(self.ema_decay, (1 + iteration) / (10 + iteration)) if self.ema_warmup else self.ema_decay
+
+
+_WHOLE = "nothing, as pictures are restored whole, whatever their size"
+
 
 class ValOptions(Options):
     """How validation and testing restore and show pictures."""
+
+    hints = MappingProxyType(
+        {
+            **dict.fromkeys(("grids", "max_minibatch", "crop_size", "window_size"), _WHOLE),
+            "rgb2bgr": "nothing, as metrics and files get the order that they expect",
+            "use_image": "round_to_uint8, with the same value",
+        }
+    )
 
     val_freq: Positive | None = Field(None, description="iterations between validations; required in training")
     save_img: bool = Field(False, description="write every restored picture")
@@ -135,5 +208,8 @@ class ValOptions(Options):
     )
     tile_overlap: Annotated[int, Field(ge=0, le=1024, multiple_of=8)] = Field(
         64, description="pixels that neighbouring windows share, at most half of a window"
+    )
+    early_stopping: EarlyStoppingOptions | None = Field(
+        None, description="in training: end the run when validation no longer improves, with status 0"
     )
     self_ensemble: bool = Field(False, description="average eight flips and rotations: eight times the work")

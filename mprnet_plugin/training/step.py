@@ -60,7 +60,7 @@ class TrainingStep:
     Args:
         options: What is done with a batch.
         losses: Label, such as ``l_pix``, to a module that maps (restored, sharp) to a number; each is applied to every
-            stage's image, and the sum is minimised.
+            stage's image, or those of its ``stages`` where it has any, and the sum is minimised.
         seed: Of mixup.
         rank: This process.
         world_size: Number of processes, whose gradients DistributedDataParallel averages.
@@ -253,6 +253,11 @@ class TrainingStep:
             gt: Sharp images of that shape.
             share: These samples' share of the batch, in (0, 1].
         """
+        for label, loss in self.losses.items():
+            if max(getattr(loss, "stages", None) or [1]) > len(stages):
+                raise InputError(
+                    f"{label} is of the stages {loss.stages}, but the network gives {len(stages)} images: name those"
+                )
         losses: dict[str, Tensor] = {}
         # The last stage comes first in the output and is called by the highest number.
         for number, image in zip(range(len(stages), 0, -1), stages, strict=True):
@@ -260,7 +265,8 @@ class TrainingStep:
             if self.options.clamp_output:
                 restored = restored.clamp(0, 1)
             for label, loss in self.losses.items():
-                losses[f"{label}_stage{number}"] = loss(restored, gt) * part_factor(loss, share, self.world_size)
+                if number in (getattr(loss, "stages", None) or [number]):
+                    losses[f"{label}_stage{number}"] = loss(restored, gt) * part_factor(loss, share, self.world_size)
         return losses
 
 

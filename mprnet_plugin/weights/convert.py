@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mprnet_plugin.errors import InputError, nearest
 from mprnet_plugin.files import whole_file
-from mprnet_plugin.weights.checkpoint import infer_config, load_state_dict
+from mprnet_plugin.weights.checkpoint import infer_config, load_state_dict, tie_prelu
 from mprnet_plugin.weights.paddle import to_paddle
 
 __all__ = ["WEIGHT_FORMATS", "Format", "convert", "format_of", "save_weights"]
@@ -75,7 +75,9 @@ def _torch_layout(weights: dict[str, Tensor], form: Format) -> dict[str, object]
     return {"params": weights}
 
 
-def convert(source: Path, target: Path, form: Format | None = None, param_key: str | None = None) -> str:
+def convert(
+    source: Path, target: Path, form: Format | None = None, param_key: str | None = None, half: bool = False
+) -> str:
     """Convert a checkpoint and compare every tensor of the result, read back, with the source.
 
     Args:
@@ -83,6 +85,7 @@ def convert(source: Path, target: Path, form: Format | None = None, param_key: s
         target: File to write.
         form: As in :func:`save_weights`.
         param_key: Which entry of a host checkpoint to take.
+        half: Write numbers of 16 bits, rounded to nearest, which halves the file; everything reads them as before.
 
     Returns:
         What the network is, in words.
@@ -93,6 +96,10 @@ def convert(source: Path, target: Path, form: Format | None = None, param_key: s
     form = form or format_of(target)
     weights = load_state_dict(source, param_key)
     name = infer_config(weights).describe()
+    if half:
+        weights = tie_prelu({key: value.half() for key, value in weights.items()}, str(source))
+        if not all(bool(value.isfinite().all()) for value in weights.values()):
+            raise InputError(f"{source}: has weights beyond 65,504, the largest number of 16 bits: leave out --half")
     # Checked before it gets its name, so an older target survives a failure.
     with whole_file(target) as part:
         part.write_bytes(_encode(weights, form))

@@ -102,29 +102,6 @@ def test_another_batch_goes_on_to_the_last_iteration_and_the_ends_are_true(folde
     assert "9.state is of iteration 9, beyond train:total_iter 6" in last_line(beyond)
 
 
-def test_a_run_that_the_host_ends_early_is_an_error(folder: Path) -> None:
-    """The host rounds an epoch's iterations up, and its loader drops the last partial batch."""
-    content = options()
-    content["datasets"]["train"] = {
-        "name": "stock",
-        "type": "PairedImageDataset",
-        "dataroot_lq": "data/train/input",
-        "dataroot_gt": "data/train/target",
-        "io_backend": {"type": "disk"},
-        "gt_size": 32,
-        "use_hflip": True,
-        "use_rot": True,
-        "batch_size": 5,
-        "dataset_enlarge_ratio": 1,
-    }
-    content["train"]["total_iter"] = 12
-    content["train"]["scheduler"]["periods"] = [12]
-    write_options(folder, content)
-    done = run(folder, *TRAIN)
-    assert done.returncode == 2, done.stderr
-    assert "short of train:total_iter 12" in last_line(done)
-
-
 def test_damage_is_found_and_nothing_whole_is_an_error(folder: Path) -> None:
     assert run(folder, *TRAIN).returncode == 0
     states, models = experiment(folder) / "training_states", experiment(folder) / "models"

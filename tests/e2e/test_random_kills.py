@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+import torch
 
 from tests.e2e.test_interruptions import TRAIN, Running, experiment, ranks_of, records, start
 from tests.e2e.tiny_run import make_folder, models, options, same
@@ -49,6 +50,7 @@ def long_options() -> dict[str, Any]:
     content["datasets"]["train"] |= {"num_worker_per_gpu": 2, "persistent_workers": True, "batch_size": 2}
     content["val"]["val_freq"] = content["logger"]["save_checkpoint_freq"] = 5
     content["val"]["save_img"] = True
+    content["logger"] |= {"keep_checkpoints": 2, "save_best": "psnr", "safetensors": True}
     return content
 
 
@@ -97,6 +99,15 @@ def assert_as_uninterrupted(folder: Path, texts: list[str], straight: Uninterrup
     assert same(models(folder) / last, models(straight.folder) / last)
     assert same(models(folder) / "net_g_latest.pth", models(straight.folder) / "net_g_latest.pth")
     assert records(folder) == records(straight.folder)
+    best, expected = (
+        torch.load(models(one) / "net_g_best.pth", weights_only=True) for one in (folder, straight.folder)
+    )
+    assert best.pop("best") == expected.pop("best")
+    assert all(torch.equal(value, expected[group][key]) for group in expected for key, value in best[group].items())
+    assert len(list((experiment(folder) / "training_states").iterdir())) == 2
+    for name in ("latest", "best"):
+        shared = [(models(one) / f"net_g_{name}.safetensors").read_bytes() for one in (folder, straight.folder)]
+        assert shared[0] == shared[1]
     assert losses("".join(texts)) == straight.losses
     pictures = [
         sorted(p.name for p in (experiment(f) / "visualization").rglob("*.png")) for f in (folder, straight.folder)

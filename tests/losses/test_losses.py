@@ -11,8 +11,10 @@ from torch import Tensor
 
 from mprnet_plugin.archs.config import PRESETS
 from mprnet_plugin.archs.mprnet_arch import MPRNet
+from mprnet_plugin.errors import InputError
 from mprnet_plugin.losses.charbonnier import charbonnier_loss
 from mprnet_plugin.losses.edge import EdgeLoss, edge_loss, laplacian
+from mprnet_plugin.losses.psnr import PSNRLoss, psnr_loss
 from tests.helpers import TASKS, fill, image_tensor, vectors
 
 
@@ -79,3 +81,15 @@ def test_edge_loss_module_weighs_and_keeps_the_device_and_dtype() -> None:
     assert loss.dtype == torch.float64
     assert torch.allclose(loss, 0.05 * edge_loss(pred, target))
     assert torch.autograd.gradcheck(lambda p: edge_loss(p, target[..., :6, :6]), (pred[..., :6, :6],))
+
+
+def test_psnr_loss_is_the_negative_mean_psnr() -> None:
+    pred, target = torch.rand(3, 3, 16, 16).double(), torch.rand(3, 3, 16, 16).double()
+    values = [-10 * np.log10(((p - t) ** 2).mean()) for p, t in zip(pred.numpy(), target.numpy(), strict=True)]
+    assert psnr_loss(pred, target).item() == pytest.approx(-np.mean(values), abs=1e-5)  # eps of 1e-8
+    assert psnr_loss(pred, target, reduction="sum").item() == pytest.approx(-np.sum(values), abs=1e-5)
+    assert psnr_loss(target, target).item() == pytest.approx(-80)
+    assert PSNRLoss(loss_weight=0.5)(pred, target).item() == pytest.approx(-np.mean(values) / 2, abs=1e-5)
+    with pytest.raises(InputError, match="reduction 'none' is not known"):
+        PSNRLoss(reduction="none")
+    assert torch.autograd.gradcheck(psnr_loss, (pred[:1, :, :4, :4].clone().requires_grad_(), target[:1, :, :4, :4]))

@@ -12,7 +12,8 @@ import torch
 from mprnet_plugin.archs.mprnet_arch import MPRNet
 from mprnet_plugin.errors import InputError
 from mprnet_plugin.weights import convert as module
-from mprnet_plugin.weights.checkpoint import load_state_dict
+from mprnet_plugin.weights.checkpoint import load_network, load_state_dict
+from mprnet_plugin.weights.command import main
 from mprnet_plugin.weights.convert import WEIGHT_FORMATS, convert, format_of, save_weights
 from tests.helpers import TINY, fill
 from tests.hostile.limits import full_disk
@@ -74,6 +75,38 @@ def test_full_disk_leaves_nothing(form: Any, tmp_path: Path) -> None:
     with full_disk(), pytest.raises(InputError, match=r"could not be written \(File too large\)"):
         save_weights(MPRNet(**TINY).state_dict(), tmp_path / "out", form)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_half_the_size_and_the_nearest_numbers(authors: Path, tmp_path: Path) -> None:
+    own = load_state_dict(authors)
+    target = tmp_path / "half.safetensors"
+    convert(authors, target, half=True)
+    written = load_state_dict(target)
+    assert all(torch.equal(written[key], value.half()) for key, value in own.items())
+    loaded = load_network(target).state_dict()  # and a network of 32 bits takes them
+    assert all(value.dtype == torch.float32 and torch.equal(value, own[key].half()) for key, value in loaded.items())
+    content = torch.load(authors, weights_only=True)
+    content["state_dict"]["module.tail.weight"][0, 0, 0, 0] = 7e4
+    torch.save(content, authors)
+    with pytest.raises(InputError, match="weights beyond 65,504"):
+        convert(authors, target, half=True)
+    assert load_state_dict(target).keys() == own.keys()
+
+
+def test_the_optimiser_stays_behind_and_the_sizes_are_said(
+    authors: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = torch.load(authors, weights_only=True)
+    moments = {key: value.clone() for key, value in content["state_dict"].items()}
+    torch.save({**content, "optimizer": {"state": {"exp_avg": moments, "exp_avg_sq": moments}}}, authors)
+    assert main([str(authors), str(tmp_path / "out.pth")]) == 0
+    before, now = (path.stat().st_size / 1e6 for path in (authors, tmp_path / "out.pth"))
+    assert f"the same numbers, every tensor read back and compared; {before:.1f} MB before, {now:.1f} MB now" in (
+        capsys.readouterr().out
+    )
+    assert now < before * 0.6
+    assert main([str(authors), str(tmp_path / "half.pth"), "--half"]) == 0
+    assert "rounded to 16 bits" in capsys.readouterr().out
 
 
 def test_command(authors: Path, tmp_path: Path) -> None:

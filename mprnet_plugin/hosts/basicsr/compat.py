@@ -144,26 +144,12 @@ def distribute_on_cpu() -> None:
 
 
 def resumable_sampling() -> None:
-    """The sampler knows neither seed nor resumed position, and worker seeds repeat each epoch (all versions).
-
-    Our datasets get :class:`~mprnet_plugin.data.sampler.ResumableSampler` in its place, all others the host's.
-    """
+    """The sampler knows neither seed nor resumed position, worker seeds repeat, epochs end early (all versions)."""
     from basicsr.data import data_sampler
 
-    from mprnet_plugin.data.sampler import ResumableSampler
-    from mprnet_plugin.hosts.basicsr.current_run import RUN
+    from mprnet_plugin.hosts.basicsr.sampling import enlarged_sampler
 
-    original = data_sampler.EnlargedSampler
-
-    class EnlargedSampler(original):  # type: ignore[misc,valid-type]
-        def __new__(cls, dataset: Any, num_replicas: int, rank: int, ratio: float = 1) -> Any:
-            RUN.samples = len(dataset) * ratio
-            if hasattr(dataset, "schedule"):
-                return ResumableSampler(dataset, num_replicas, rank, ratio)
-            return super().__new__(cls)
-
-    EnlargedSampler.__qualname__ = EnlargedSampler.__name__
-    _replace("EnlargedSampler", data_sampler, EnlargedSampler)
+    _replace("EnlargedSampler", data_sampler, enlarged_sampler(data_sampler.EnlargedSampler))
 
 
 def remember_tb_logger() -> None:

@@ -10,7 +10,10 @@ from typing import Any
 from mprnet_plugin.errors import InputError, nearest
 from mprnet_plugin.typed_options import Component, shorten
 
-__all__ = ["check_call", "lookup", "try_call"]
+__all__ = ["check_call", "check_loss", "lookup", "try_call"]
+
+_NO_PICTURE = {"weight", "target_is_real"}
+"""Second arguments of the host's losses that are no picture: of total variation, of a GAN."""
 
 
 def check_call(
@@ -67,6 +70,21 @@ def _arguments(call: Callable[..., Any], skip: Iterable[str]) -> dict[str, inspe
     if inspect.isclass(call) and any(one.kind == inspect.Parameter.VAR_KEYWORD for one in parameters.values()):
         parameters = {**inspect.signature(call.__mro__[1]).parameters, **parameters}
     return {name: one for name, one in parameters.items() if one.kind not in variable and name not in skip}
+
+
+def check_loss(loss: Component, known: Any, where: str) -> None:
+    """Check a loss by its signature, and build it.
+
+    Raises:
+        InputError: It does not take these arguments, leaves no number, or compares no two pictures.
+    """
+    call = check_call(loss, known, where)
+    pictures = list(inspect.signature(call.forward).parameters)[1:3] if hasattr(call, "forward") else []
+    if len(pictures) == 2 and pictures[1] in _NO_PICTURE:
+        raise InputError(f"{where}:type: {loss.type} takes {pictures[1]}, not the sharp picture: choose another loss")
+    try_call(call, loss.arguments, where)
+    if loss.arguments.get("reduction") == "none":
+        raise InputError(f"{where}:reduction: none leaves no number to minimise: use mean or sum")
 
 
 def lookup(name: object, known: Any, where: str) -> Any:

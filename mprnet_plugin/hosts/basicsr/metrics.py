@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from mprnet_plugin.errors import InputError
+from mprnet_plugin.errors import InputError, nearest
 from mprnet_plugin.metrics.image_pair import MetricImage
 from mprnet_plugin.metrics.perceptual import perceptual, perceptual_is_lower_better
 from mprnet_plugin.metrics.protocols import PROTOCOLS, Metric, find_protocol
 from mprnet_plugin.training.options import ValOptions
 from mprnet_plugin.training.validation import BGRPicture, Scoring
 
-__all__ = ["METRICS", "pyiqa", "registered_name", "scoring_of"]
+__all__ = ["METRICS", "pyiqa", "registered_name", "scoring_of", "watched"]
 
 
 def registered_name(metric: Metric) -> str:
@@ -112,3 +112,21 @@ def _by_the_host(section: Mapping[str, Any]) -> Callable[[BGRPicture, BGRPicture
         return float(calculate_metric({"img": restored, "img2": target}, options))
 
     return calculate
+
+
+def watched(metric: str, scorings: Mapping[str, Scoring]) -> tuple[str, str]:
+    """Return the validation set and the metric that ``psnr`` or ``SET/psnr`` means; ``psnr`` is of the first set.
+
+    Args:
+        metric: As an option has it.
+        scorings: Validation set's name to how it is scored, in the order of the options.
+
+    Raises:
+        InputError: No set has it.
+    """
+    pairs = {f"{name}/{one}": (name, one) for name, scoring in scorings.items() for one in scoring.metrics}
+    short = {one: (name, one) for name, one in reversed(pairs.values())}
+    known = {**short, **pairs}
+    if metric not in known:
+        raise InputError(f"{metric!r} is not a metric of the validation sets, {nearest(metric, known)}")
+    return known[metric]

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-from basicsr.losses import build_loss
+from basicsr.archs import build_network
 from basicsr.utils import get_root_logger
 from torch import Tensor, nn
 
@@ -19,7 +19,7 @@ from mprnet_plugin.archs.mprnet_arch import MPRNet
 from mprnet_plugin.errors import InputError
 from mprnet_plugin.hosts.basicsr.current_run import RUN
 from mprnet_plugin.hosts.basicsr.metrics import scoring_of
-from mprnet_plugin.hosts.basicsr.parts import optimizers, schedule_arguments, schedulers
+from mprnet_plugin.hosts.basicsr.parts import build_losses, optimizers, schedule_arguments, schedulers
 from mprnet_plugin.hosts.basicsr.resumable_model import ResumableModel
 from mprnet_plugin.inference.engines import choose, this_machine, validating
 from mprnet_plugin.inference.tiling import restore_windows
@@ -89,12 +89,25 @@ class MPRNetModel(ResumableModel):
         if slow:
             get_root_logger().warning(slow)
         self._validated: dict[str, int] = {}
-        super().init_training_settings()
-        losses = {"l_pix": self.cri_pix}
-        if options.edge_opt is not None:
-            losses["l_edge"] = build_loss(options.edge_opt.model_dump()).to(self.device)
+        self.train_options = options
+        self.net_g.train()
+        if options.ema_decay > 0:
+            self._start_average()
+        losses = {label: loss.to(self.device) for label, loss in build_losses(options).items()}
+        self.setup_optimizers()
+        self.setup_schedulers()
         seed, rank, world_size = (self.opt[name] for name in ("manual_seed", "rank", "world_size"))
         self.step = TrainingStep(options, losses, seed, rank, world_size, device=self.device.type)
+
+    def _start_average(self) -> None:
+        """Begin the moving average, with what a checkpoint has of it, else with the network's weights."""
+        self.net_g_ema = build_network(self.opt["network_g"]).to(self.device)
+        path = self.opt["path"].get("pretrain_network_g")
+        if path is None:
+            self.model_ema(0)
+        else:
+            self.load_network(self.net_g_ema, path, param_key="params_ema")
+        self.net_g_ema.eval()
 
     def get_optimizer(self, optim_type: str, params: Any, lr: float, **kwargs: Any) -> torch.optim.Optimizer:
         """Return an optimiser of ``torch.optim`` by name, where the host knows Adam only."""
@@ -129,8 +142,8 @@ class MPRNetModel(ResumableModel):
             self._losses = self.step(self.net_g, self.optimizer_g, self.lq, self.gt, current_iter)
         except torch.cuda.OutOfMemoryError as error:
             raise InputError(f"out of GPU memory with {self._less_memory()}, and --auto_resume") from error
-        if self.ema_decay > 0 and self.step.stepped:
-            self.model_ema(decay=self.ema_decay)
+        if self.train_options.ema_decay > 0 and self.step.stepped:
+            self.model_ema(self.train_options.decay_at(current_iter))
         self.iteration, self.in_step = current_iter, False
         self.pace.stepped(len(self.lq) * self.opt["world_size"])
 
@@ -216,6 +229,8 @@ class MPRNetModel(ResumableModel):
         if rank != 0 or not scored:
             return
         if self.is_train:
+            means = val.means(scored)
+            self.keep_best(name, means, scoring, current_iter)  # before the record, which says that all is done
             self.reports.validated(name, scored, scoring, current_iter, tb_logger)
         else:
             local = options.local_pooling is not None or isinstance(self.get_bare_model(self.net_g), MPRNetLocal)

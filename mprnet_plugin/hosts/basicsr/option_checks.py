@@ -15,10 +15,10 @@ import torch
 from basicsr.utils import registry
 
 from mprnet_plugin.archs.local_pooling import MPRNetLocal, use_local_pooling
-from mprnet_plugin.archs.mprnet_arch import SIZE_MULTIPLE, MPRNet
+from mprnet_plugin.archs.mprnet_arch import SIZE_MULTIPLE, STAGES, MPRNet
 from mprnet_plugin.errors import InputError, nearest
-from mprnet_plugin.hosts.basicsr.component_checks import check_call, lookup, try_call
-from mprnet_plugin.hosts.basicsr.metrics import scoring_of
+from mprnet_plugin.hosts.basicsr.component_checks import check_call, check_loss, lookup, try_call
+from mprnet_plugin.hosts.basicsr.metrics import scoring_of, watched
 from mprnet_plugin.hosts.basicsr.parts import check_schedule, optimizers, schedule_arguments, schedulers
 from mprnet_plugin.hosts.basicsr.run_options import MODEL_TYPE, LoggerOptions, RunOptions, dataset_options
 from mprnet_plugin.training.options import TrainOptions, ValOptions
@@ -99,12 +99,18 @@ def _check(opt: Mapping[str, Any], is_train: bool) -> None:
     val = options.val or ValOptions()
     _check_val(val, net)
     _check_datasets(options, val, net, is_train)
+    if is_train:
+        _check_watched(options, val)
+    if options.logger is not None and options.logger.safetensors and not isinstance(net, MPRNet):
+        raise InputError(f"logger:safetensors: is for MPRNet, network_g is {type(net).__name__}: leave it out")
     for key in ("pretrain_network_g", "resume_state"):
         path = getattr(options.path, key)
         if path and not _there(path):
             raise InputError(f"path:{key}: {shorten(path)} does not exist in {Path.cwd()}; correct the path")
     if is_train and options.train is not None:
-        _check_train(options.train, net)
+        try_call(prepare_network, {}, "train", net, options.train)
+        _check_train(options.train)
+        _check_losses(options.train, net)
 
 
 def _needs(options: RunOptions, names: Iterable[str]) -> None:
@@ -184,8 +190,8 @@ def _check_loader(section: Mapping[str, Any], where: str, kind: str) -> None:
 def _check_dataset(section: Mapping[str, Any], where: str, kind: str, val: ValOptions, net: torch.nn.Module) -> None:
     _check_loader(section, where, kind)
     dataset = lookup(section.get("type"), registry.DATASET_REGISTRY, where)
-    if hasattr(dataset, "options_class"):
-        dataset_options(dataset, kind == "train").read({"phase": kind, **section}, where)
+    if (options := dataset_options(dataset, kind == "train")) is not None:
+        options.read({"phase": kind, **section}, where)
     if kind != "train":
         try:
             scoring_of(section, val)
@@ -198,6 +204,27 @@ def _check_dataset(section: Mapping[str, Any], where: str, kind: str, val: ValOp
     for key in ROOTS:
         if section.get(key) and not _there(section[key]):
             raise InputError(f"{where}:{key}: {shorten(section[key])} does not exist in {Path.cwd()}; correct the path")
+
+
+def _check_watched(options: RunOptions, val: ValOptions) -> None:
+    """Check the metrics that save_best and early_stopping go by."""
+    wanted = {"logger:save_best": options.logger.save_best if options.logger else None}
+    wanted["val:early_stopping:metric"] = val.early_stopping.metric if val.early_stopping else None
+    absent = absent_sets(options.datasets)
+    scorings = {
+        str(section.get("name") or phase): scoring_of(section, val)
+        for phase, section in options.datasets.items()
+        if phase.split("_")[0] == "val" and phase not in absent
+    }
+    for where, metric in wanted.items():
+        if metric is None:
+            continue
+        if options.val is None:
+            raise InputError(f"{where}: needs validation: write val: {{val_freq: 2000}}, and a set datasets:val")
+        try:
+            watched(metric, scorings)
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from error
 
 
 def _check_metric(metric: Component, where: str) -> None:
@@ -220,16 +247,18 @@ def _check_network(network: Component) -> torch.nn.Module:
     return net
 
 
-def _check_train(train: TrainOptions, net: torch.nn.Module) -> None:
-    try_call(prepare_network, {}, "train", net, train)
-    for name in ("pixel_opt", "edge_opt"):
-        loss: Component | None = getattr(train, name)
-        if loss is None:
-            continue
-        where = f"train:{name}"
-        try_call(check_call(loss, registry.LOSS_REGISTRY, where), loss.arguments, where)
-        if loss.arguments.get("reduction") == "none":
-            raise InputError(f"{where}:reduction: none leaves no number to minimise: use mean or sum")
+def _check_losses(train: TrainOptions, net: torch.nn.Module) -> None:
+    for name in ("pixel_opt", "edge_opt", "perceptual_opt"):
+        if (loss := getattr(train, name)) is not None:
+            check_loss(loss, registry.LOSS_REGISTRY, f"train:{name}")
+    for number, one in enumerate(train.losses or []):
+        where = f"train:losses:{number}"
+        check_loss(one, registry.LOSS_REGISTRY, where)
+        if isinstance(net, MPRNet) and max(one.stages or [1]) > STAGES:
+            raise InputError(f"{where}:stages: {one.stages}, but MPRNet has the stages 1 to {STAGES}: name one of them")
+
+
+def _check_train(train: TrainOptions) -> None:
     where = "train:optim_g"
     call = check_call(train.optim_g, optimizers(), where, skip=("params",))
     if "lr" not in train.optim_g.arguments:
@@ -243,6 +272,11 @@ def _check_train(train: TrainOptions, net: torch.nn.Module) -> None:
     except InputError as error:
         raise InputError(f"{where}:{error}") from error
     scheduler = try_call(call, arguments, where, optimizer)
+    if train.warmup_iter > 0 and call.__module__ == torch.optim.lr_scheduler.__name__:
+        raise InputError(
+            f"train:warmup_iter: {train.scheduler.type} goes on from the rate of the moment, which a warm-up sets: "
+            "leave warmup_iter out, or take a schedule that has one, WarmupCosineLR or OneCycleLR"
+        )
     try:
         check_schedule(scheduler, train.total_iter)
     except InputError as error:

@@ -53,8 +53,8 @@ def fill_defaults(opt: Opt, is_train: bool) -> None:
 def _fill_dataset(phase: str, section: Opt) -> None:
     training = phase.split("_")[0] == "train"
     dataset = registry.DATASET_REGISTRY.get(section["type"])
-    if hasattr(dataset, "options_class"):
-        as_typed(section, dataset_options(dataset, training).read({"phase": phase.split("_")[0], **section}))
+    if (options := dataset_options(dataset, training)) is not None:
+        as_typed(section, options.read({"phase": phase.split("_")[0], **section}))
     section["name"] = str(section.get("name") or phase)
     section.pop("optional", None)
     if training:

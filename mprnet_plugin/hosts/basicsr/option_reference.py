@@ -23,6 +23,7 @@ from mprnet_plugin.errors import InputError, nearest, run_command
 from mprnet_plugin.files import whole_file
 from mprnet_plugin.hosts.basicsr.run_options import (
     EvaluationSetOptions,
+    HostPairedOptions,
     LoggerOptions,
     PathOptions,
     RunOptions,
@@ -32,7 +33,14 @@ from mprnet_plugin.hosts.basicsr.run_options import (
 )
 from mprnet_plugin.metrics.protocols import PROTOCOLS
 from mprnet_plugin.shipped_options import SCHEMA
-from mprnet_plugin.training.options import LocalPoolingOptions, MixupOptions, TrainOptions, ValOptions
+from mprnet_plugin.training.options import (
+    EarlyStoppingOptions,
+    LocalPoolingOptions,
+    LossOptions,
+    MixupOptions,
+    TrainOptions,
+    ValOptions,
+)
 from mprnet_plugin.training.schedules import ScheduleOptions
 from mprnet_plugin.typed_options import Options, expected
 
@@ -57,12 +65,15 @@ SECTIONS = (
     Section("datasets:train", TrainingSetOptions),
     Section("datasets:val", EvaluationSetOptions),
     *(Section(f"datasets:NAME (type: {dataset.__name__})", dataset.options_class) for dataset in DATASETS),
+    Section("datasets:NAME (type: PairedImageDataset)", HostPairedOptions),
     Section("network_g (type: MPRNet)", MPRNetConfig),
     Section("path", PathOptions),
     Section("train", TrainOptions),
     Section("train:mixup", MixupOptions),
+    Section("train:losses", LossOptions),
     Section("train:scheduler (type: WarmupCosineLR)", ScheduleOptions),
     Section("val", ValOptions),
+    Section("val:early_stopping", EarlyStoppingOptions),
     Section("val:local_pooling, network_g (type: MPRNetLocal)", LocalPoolingOptions),
     Section("logger", LoggerOptions),
     Section("logger:wandb", WandbOptions),
@@ -171,7 +182,7 @@ def schema() -> dict[str, Any]:
     kinds = {True: "training", False: "evaluation"}
     for training, kind in kinds.items():
         for dataset in DATASETS:
-            section = dataset_options(dataset, training)
+            section = dataset_options(dataset, training) or Options
             _define(definitions, f"{dataset.__name__} ({kind})", dataset.__name__, section)
     _define(definitions, "MPRNet", MPRNet.__name__, MPRNetConfig)
     _define(definitions, "MPRNetLocal", MPRNetLocal.__name__, LocalNetworkOptions)

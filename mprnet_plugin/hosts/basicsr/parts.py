@@ -1,4 +1,4 @@
-"""Optimisers and learning rate schedules by the names that options files give them."""
+"""Optimisers, learning rate schedules and losses by the names that options files give them."""
 
 from __future__ import annotations
 
@@ -7,15 +7,37 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+from basicsr.losses import build_loss
 from basicsr.models import lr_scheduler
+from torch import nn
+from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 
 from mprnet_plugin.errors import InputError
+from mprnet_plugin.training.options import TrainOptions
 from mprnet_plugin.training.schedules import WarmupCosineLR, describe, with_numbers
+from mprnet_plugin.training.weighted_loss import WeightedLoss
 
-__all__ = ["check_schedule", "describe_schedule", "optimizers", "schedule_arguments", "schedulers"]
+__all__ = [
+    "build_losses",
+    "check_schedule",
+    "describe_schedule",
+    "optimizers",
+    "schedule_arguments",
+    "schedulers",
+]
 
 _NO_STEP = {"LBFGS", "Optimizer", "SparseAdam"}
 """Those that need more than dense gradients to step, and the class that all derive from."""
+_NO_NUMBERS = {
+    "LRScheduler",
+    "_LRScheduler",
+    "LambdaLR",
+    "MultiplicativeLR",
+    "SequentialLR",
+    "ChainedScheduler",
+    "ReduceLROnPlateau",
+}
+"""The class that all derive from, and schedules of functions, of other schedules, or of a metric in each step."""
 
 
 def optimizers() -> dict[str, Callable[..., torch.optim.Optimizer]]:
@@ -28,8 +50,11 @@ def optimizers() -> dict[str, Callable[..., torch.optim.Optimizer]]:
 
 
 def schedulers() -> dict[str, type]:
-    """Return the host's schedules and ours."""
+    """Return torch's schedules that numbers alone describe, the host's and ours; each steps once an iteration."""
+    found = [one for one in vars(torch.optim.lr_scheduler).values() if inspect.isclass(one)]
+    torchs = [one for one in found if issubclass(one, LRScheduler) and one.__name__ not in _NO_NUMBERS]
     return {
+        **{one.__name__: one for one in torchs},
         "MultiStepLR": lr_scheduler.MultiStepRestartLR,
         "MultiStepRestartLR": lr_scheduler.MultiStepRestartLR,
         "CosineAnnealingRestartLR": lr_scheduler.CosineAnnealingRestartLR,
@@ -69,10 +94,32 @@ def check_schedule(scheduler: object, total_iter: int) -> None:
     """Check that a schedule lasts as long as the run.
 
     Raises:
-        InputError: It ends before, which the host's cosine answers with a TypeError in the middle of the run.
+        InputError: It ends before, which is an error in the middle of the run.
     """
+    if isinstance(scheduler, OneCycleLR) and scheduler.total_steps < total_iter:
+        raise InputError(
+            f"the schedule's total_steps are {scheduler.total_steps}, fewer than train:total_iter {total_iter}: "
+            "lengthen them, or start anew with path:pretrain_network_g"
+        )
     if isinstance(scheduler, lr_scheduler.CosineAnnealingRestartLR) and scheduler.cumulative_period[-1] < total_iter:
         raise InputError(
             f"the schedule's periods {list(scheduler.periods)} sum to {scheduler.cumulative_period[-1]}, fewer than "
             f"train:total_iter {total_iter}: lengthen them, or start anew with path:pretrain_network_g"
         )
+
+
+def build_losses(options: TrainOptions) -> dict[str, nn.Module]:
+    """Return the losses of a training by the labels that the log has for them."""
+    sections = {"l_pix": options.pixel_opt, "l_edge": options.edge_opt, "l_percep": options.perceptual_opt}
+    losses: dict[str, nn.Module] = {
+        label: WeightedLoss(build_loss(section.model_dump()))
+        for label, section in sections.items()
+        if section is not None
+    }
+    types: list[str] = []
+    for one in options.losses or []:
+        types.append(one.type)
+        count = types.count(one.type)
+        loss = build_loss({"type": one.type, **one.arguments})
+        losses[f"l_{one.type}" + (f"_{count}" if count > 1 else "")] = WeightedLoss(loss, one.weight, one.stages)
+    return losses

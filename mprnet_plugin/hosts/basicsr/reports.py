@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from basicsr.utils import get_root_logger
 
@@ -14,9 +15,17 @@ from mprnet_plugin.files import whole_file
 from mprnet_plugin.training import grids, tables
 from mprnet_plugin.training import validation as val
 
-__all__ = ["Reports"]
+__all__ = ["Past", "Reports"]
 
 RECORDS = "validations.jsonl"
+
+
+class Past(NamedTuple):
+    """The best validation so far: how many have come since, its value, its iteration."""
+
+    since: int
+    best: float
+    iter: int
 
 
 class Reports:
@@ -139,6 +148,19 @@ class Reports:
             scoring = val.Scoring({}, lower_is_better=frozenset(record["lower_is_better"]))
             val.update_best(self.best.setdefault(record["dataset"], {}), record["scores"], scoring, record["iter"])
         return {record["dataset"] for record in self._records if record["iter"] == iteration}
+
+    def past(self, dataset: str, metric: str, min_delta: float = 0.0) -> Past:
+        """Return the best validation so far by a metric, and how many have come since."""
+        best, since = Past(0, math.nan, 0), 0
+        for record in self._records:
+            if record["dataset"] != dataset or metric not in record["scores"]:
+                continue
+            value, sign = record["scores"][metric], -1 if metric in record["lower_is_better"] else 1
+            if math.isnan(best.best) or sign * (value - best.best) > min_delta:
+                best, since = Past(0, value, record["iter"]), 0
+            else:
+                since += 1
+        return best._replace(since=since)
 
     @property
     def _path(self) -> Path:

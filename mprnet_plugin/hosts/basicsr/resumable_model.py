@@ -9,16 +9,21 @@ from typing import Any
 from basicsr.data import build_dataset
 from basicsr.models.sr_model import SRModel
 from basicsr.utils import get_root_logger
+from torch import Tensor
 
 from mprnet_plugin.errors import InputError
 from mprnet_plugin.hosts.basicsr import checkpoints
 from mprnet_plugin.hosts.basicsr.current_run import RUN
+from mprnet_plugin.hosts.basicsr.disk import Disk, Validated, optimizer_bytes, weight_bytes
+from mprnet_plugin.hosts.basicsr.metrics import scoring_of, watched
 from mprnet_plugin.hosts.basicsr.parts import check_schedule, describe_schedule
 from mprnet_plugin.hosts.basicsr.reports import Reports
+from mprnet_plugin.metrics.protocols import Scores
 from mprnet_plugin.training.options import ValOptions
 from mprnet_plugin.training.pace import Pace
 from mprnet_plugin.training.processes import any_process, from_first_process
 from mprnet_plugin.training.step import TrainingStep, match_layout
+from mprnet_plugin.training.validation import Scoring
 
 __all__ = ["ResumableModel"]
 
@@ -28,6 +33,7 @@ class ResumableModel(SRModel):  # type: ignore[misc]
 
     Attributes:
         reports: What validation and testing leave behind.
+        disk: The files of weights of a training.
         iteration: The last one that is complete.
         in_step: Whether the weights are between two iterations.
         step: The optimisation step, once training is set up.
@@ -41,8 +47,12 @@ class ResumableModel(SRModel):  # type: ignore[misc]
         self.iteration = 0
         self.in_step = False
         self._resumed: set[str] | None = None  # after resuming: the sets whose validation need not be repeated
+        self.disk = Disk(opt) if opt["is_train"] else None
         super().__init__(opt)
         RUN.model = self if self.is_train else None
+        if self.disk is not None and opt["rank"] == 0:
+            networks = 2 if hasattr(self, "net_g_ema") else 1
+            self.disk.announce(networks * weight_bytes(self.net_g), optimizer_bytes(self.optimizers[0]))
 
     @property
     def val_options(self) -> ValOptions:
@@ -118,8 +128,40 @@ class ResumableModel(SRModel):  # type: ignore[misc]
                 "iterations an epoch than the host counts; use PairedRestorationDataset, or a larger "
                 "dataset_enlarge_ratio, and --auto_resume"
             )
+        self._write(epoch, current_iter)
+
+    def _write(self, epoch: int, current_iter: int) -> None:
         super().save(epoch, current_iter)
         self.pace.waiting()
+        if self.opt["rank"] != 0 or self.disk is None:
+            return
+        if current_iter == -1:
+            self.disk.share(self.networks(), "latest")
+        else:
+            self.disk.prune(current_iter)
+
+    def networks(self) -> dict[str, dict[str, Tensor]]:
+        """Return the weights by the entries that the host has for them."""
+        nets = {"params": self.net_g, **({"params_ema": self.net_g_ema} if hasattr(self, "net_g_ema") else {})}
+        return {
+            key: {name: value.detach().cpu() for name, value in self.get_bare_model(net).state_dict().items()}
+            for key, net in nets.items()
+        }
+
+    def keep_best(self, dataset: str, means: Scores, scoring: Scoring, iteration: int) -> None:
+        """Keep the network that a validation has just scored, where it is the best so far by ``logger:save_best``."""
+        if self.disk is None or not self.disk.options.save_best:
+            return
+        watched_set, metric = watched(self.disk.options.save_best, self.scorings())
+        if dataset == watched_set and metric in means:
+            result = Validated(dataset, metric, means[metric], iteration, metric in scoring.lower_is_better)
+            self.disk.keep_best(self.networks(), result)
+
+    def scorings(self) -> dict[str, Scoring]:
+        """Return how each validation set is scored, in the order of the options."""
+        sets = [section for phase, section in self.opt["datasets"].items() if phase.split("_")[0] == "val"]
+        return {section["name"]: scoring_of(section, self.val_options) for section in sets}
+
 
     def update_learning_rate(self, current_iter: int, warmup_iter: int = -1) -> None:
         """Set the rate of the iteration that begins; between two iterations is also where a run stops.
@@ -129,6 +171,7 @@ class ResumableModel(SRModel):  # type: ignore[misc]
         self.pace.working()
         self.stop_if_asked(current_iter - 1)
         self._validate_what_was_lost(current_iter - 1)
+        self._stop_early(current_iter - 1)
         self.pace.working()
         super().update_learning_rate(current_iter, warmup_iter)
 
@@ -144,12 +187,44 @@ class ResumableModel(SRModel):  # type: ignore[misc]
         """
         if not self.is_train or not any_process(self.stopping(), self.device):
             return
-        path = Path(self.opt["path"]["training_states"]) / f"{iteration}.state"
-        if iteration > 0 and not from_first_process(path.exists):
-            self.save((iteration - 1) // (RUN.iterations_per_epoch(self.opt) or iteration), iteration)
+        if iteration > 0:
+            self._save_once(iteration)
         what = f"iteration {iteration} is saved; --auto_resume continues" if iteration else "nothing was trained yet"
         get_root_logger().info(f"Stopped by a signal: {what}")
         raise SystemExit(RUN.stop.status or 1)
+
+    def _save_once(self, iteration: int) -> None:
+        path = Path(self.opt["path"]["training_states"]) / f"{iteration}.state"
+        if not from_first_process(path.exists):
+            self.save((iteration - 1) // (RUN.iterations_per_epoch(self.opt) or iteration), iteration)
+
+    def _stop_early(self, iteration: int) -> None:
+        """End the run, with a checkpoint, where validation has not improved for as long as the options allow.
+
+        The records of validation decide, so a run that is resumed ends where it ended.
+
+        Raises:
+            SystemExit: With 0.
+        """
+        options = self.val_options
+        early = options.early_stopping
+        if early is None or options.val_freq is None or not iteration or iteration % options.val_freq:
+            return
+        dataset, metric = watched(early.metric, self.scorings())
+        past = from_first_process(lambda: self.reports.past(dataset, metric, early.min_delta))
+        if past.since < early.patience:
+            return
+        self._save_once(iteration)
+        self._write(-1, -1)
+        margin = f" by more than {early.min_delta:g}" if early.min_delta else ""
+        get_root_logger().info(
+            f"Stopped early at iteration {iteration} of {self.opt['train']['total_iter']}: the last {past.since} "
+            f"validations of {dataset} were not better than {metric} {past.best:.4f} of iteration {past.iter}{margin} "
+            "(val:early_stopping); net_g_latest.pth is written"
+        )
+        if RUN.tb_logger is not None:
+            RUN.tb_logger.close()
+        raise SystemExit(0)
 
     def _validate_what_was_lost(self, iteration: int) -> None:
         """Run the validation that was due with the checkpoint, where the run was interrupted before it was complete."""
@@ -195,4 +270,5 @@ class ResumableModel(SRModel):  # type: ignore[misc]
 def _settings(scheduler: Any) -> dict[str, Any]:
     """Return what a scheduler was made with; the rest of its state counts iterations."""
     state: dict[str, Any] = scheduler.state_dict()
-    return {name: value for name, value in state.items() if name != "last_epoch" and not name.startswith("_")}
+    counters = {"last_epoch", "T_cur", "T_i"}
+    return {name: value for name, value in state.items() if name not in counters and not name.startswith("_")}

@@ -5,9 +5,11 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from typing_extensions import Self
 
 from mprnet_plugin.training.options import Positive, TrainOptions, ValOptions
 from mprnet_plugin.typed_options import Component, Number, Options, Text
@@ -15,6 +17,8 @@ from mprnet_plugin.typed_options import Component, Number, Options, Text
 __all__ = [
     "MODEL_TYPE",
     "EvaluationSetOptions",
+    "HostPairedOptions",
+    "KeepOptions",
     "LoggerOptions",
     "PathOptions",
     "RunOptions",
@@ -70,13 +74,36 @@ class WandbOptions(Options):
     resume_id: Text | None = Field(None, description="run to continue")
 
 
-class LoggerOptions(Options):
+class KeepOptions(Options):
+    """Which files of weights are left on the disk."""
+
+    keep_checkpoints: Annotated[int, Field(ge=1, le=10**6)] | None = Field(
+        None, description="checkpoints that stay, the newest; older ones are deleted; all stay if left out"
+    )
+    keep_every: Positive | None = Field(
+        None, description="with keep_checkpoints: those of iterations that are multiples of this stay too"
+    )
+    save_best: Text | None = Field(
+        None, description="metric whose best validation keeps its network as net_g_best.pth: psnr, or SET/psnr"
+    )
+    safetensors: bool = Field(False, description="write net_g_latest and net_g_best as .safetensors too, to share them")
+
+
+class LoggerOptions(KeepOptions):
     """What is written, and how often."""
 
     print_freq: Positive = Field(description="iterations between lines of the log")
     save_checkpoint_freq: Positive = Field(description="iterations between checkpoints")
     use_tb_logger: bool = Field(True, description="write curves and pictures for TensorBoard")
     wandb: WandbOptions | None = Field(None, description="log to Weights and Biases too")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.keep_every is not None and self.keep_checkpoints is None:
+            raise ValueError(
+                "keep_every keeps some of what keep_checkpoints deletes: write keep_checkpoints: 5 beside it"
+            )
+        return self
 
 
 class LoaderOptions(Options):
@@ -119,6 +146,42 @@ class EvaluationSetOptions(LoaderOptions):
     optional: bool = Field(False, description="leave the set out, with a line, where its files are absent")
 
 
+class HostPairedOptions(Options):
+    """The host's own dataset of pairs, with its options; runs do not resume in the middle of an epoch with it."""
+
+    hints = MappingProxyType(
+        {
+            "mini_batch_sizes": "batch_size alone, as patches keep their size here; Restormer's grow while it trains",
+            "gt_sizes": "gt_size, one side for all of the training",
+            "iters": "train: total_iter",
+            "geometric_augs": "use_hflip: true and use_rot: true",
+            "use_flip": "use_hflip: true",
+        }
+    )
+
+    dataroot_lq: Text = Field(description="folder of degraded pictures, or an LMDB")
+    dataroot_gt: Text = Field(description="folder of sharp pictures, or an LMDB")
+    meta_info_file: Text | None = Field(None, description="text file with the names of the pictures, one a line")
+    filename_tmpl: Text = Field("{}", description="name of a degraded picture, {} being that of the sharp one")
+    io_backend: dict[str, Any] = Field(description="{type: disk}, or {type: lmdb}")
+    gt_size: Annotated[int, Field(ge=1, le=4096)] | None = Field(
+        None, description="side of the random crop in training"
+    )
+    use_hflip: bool = Field(False, description="horizontal flips in training; required there")
+    use_rot: bool = Field(False, description="vertical flips and rotations by 90 degrees in training; required there")
+    use_shuffle: bool = Field(True, description="in every options file of the host, and read by nobody: it shuffles")
+    color: Literal["rgb", "y"] | None = Field(None, description="y: luma alone, for networks of one channel")
+    mean: list[Number] | None = Field(None, description="taken from each channel")
+    std: list[Number] | None = Field(None, description="and what it is then divided by")
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        missing = [name for name in ("gt_size", "use_hflip", "use_rot") if name not in self.model_fields_set]
+        if getattr(self, "phase", None) == "train" and missing:
+            raise ValueError(f"{missing[0]} is missing, without which the host's dataset does not train")
+        return self
+
+
 class RunOptions(Options):
     """An options file for ``python -m basicsr.train`` or ``basicsr.test``."""
 
@@ -142,15 +205,21 @@ class RunOptions(Options):
 
 
 @functools.cache
-def dataset_options(dataset: type, training: bool) -> type[Options]:
+def dataset_options(dataset: type, training: bool) -> type[Options] | None:
     """Return the class of a set's whole section: what the host reads of it and what the dataset does.
 
     Args:
-        dataset: A dataset class with an ``options_class``.
+        dataset: A dataset class.
         training: Whether it is the training set's section.
+
+    Returns:
+        None for a dataset whose options nobody has listed: one that neither has an ``options_class`` nor is the host's.
     """
     loader = TrainingSetOptions if training else EvaluationSetOptions
-    own: type[Options] = dataset.options_class  # type: ignore[attr-defined]
+    hosts = HostPairedOptions if dataset.__module__ == "basicsr.data.paired_image_dataset" else None
+    own: type[Options] | None = getattr(dataset, "options_class", hosts)
+    if own is None:
+        return None
     return type(f"{dataset.__name__}Section", (own, loader), {"__doc__": own.__doc__, "__module__": __name__})
 
 

@@ -82,6 +82,7 @@ def test_losses_are_the_sum_over_the_stages(tmp_path: Path) -> None:
     assert whole["grad_norm"] > 0
     log = {name: value for name, value in whole.items() if name.startswith("l_")}
     assert log["l_pix_stage1"] == pytest.approx(0.5, rel=1e-4)
+    assert log.pop("grad_norm") > 0
     assert len(log) == 7
     assert log["l_total"] == pytest.approx(sum(value for name, value in log.items() if name != "l_total"))
 
@@ -144,6 +145,16 @@ def test_resuming_says_that_the_old_schedule_goes_on(tmp_path: Path, caplog: pyt
     assert "base_lrs" in caplog.text
     assert "path:pretrain_network_g starts another" in caplog.text
     assert other.get_current_learning_rate() == [0.1]
+
+
+def test_a_run_that_ends_short_of_its_last_iteration_is_an_error(tmp_path: Path) -> None:
+    """As with a loader that gives fewer iterations an epoch than the host counts."""
+    model = build(tmp_path)
+    model.iteration = 9
+    with pytest.raises(InputError, match="the run ended at iteration 9, short of train:total_iter 10"):
+        model.save(-1, -1)
+    model.iteration = 10
+    model.save(-1, -1)
 
 
 def test_weights_that_are_not_finite_are_not_saved(tmp_path: Path) -> None:

@@ -97,6 +97,7 @@ def test_validation_is_that_of_the_options_file(name: str) -> None:
     saved = ours["default_hooks"]["checkpoint"]
     assert saved["interval"] == theirs["logger"]["save_checkpoint_freq"]
     assert saved["save_best"] == f"{section['name']}/psnr"
+    assert saved["max_keep_ckpts"] == theirs["logger"].get("keep_checkpoints", 3)
     assert ours["default_hooks"]["logger"]["interval"] == theirs["logger"]["print_freq"]
 
 
