@@ -6,13 +6,57 @@ import logging
 import os
 from pathlib import Path
 
+from mprnet_plugin.archs.config import PRESETS
 from mprnet_plugin.errors import InputError
-from mprnet_plugin.tasks import TASKS
+from mprnet_plugin.tasks import TASKS, find_task
 from mprnet_plugin.weights.download import cached, demo_weights, fetch
 
-__all__ = ["find_weights"]
+__all__ = ["PREFIX", "find_file", "find_weights", "published_task"]
 
 logger = logging.getLogger(__name__)
+
+PREFIX = "mprnet://"
+"""Before a task, ``demo/`` and a task, or a file, wherever a host takes a file of weights."""
+_DEMO = "demo/"
+
+
+def published_task(name: str) -> str | None:
+    """Return the task whose published weights ``mprnet://TASK`` means; None for anything else.
+
+    Raises:
+        InputError: A preset whose weights nobody publishes at an address of their own.
+    """
+    bare = name.removeprefix(PREFIX)
+    if bare == name:
+        return None
+    if bare in PRESETS.keys() - TASKS.keys():
+        raise InputError(f"{name}: these weights have no address of their own: get the file, and give its path")
+    try:
+        return find_task(bare).name
+    except InputError:
+        return None
+
+
+def find_file(name: str) -> Path:
+    """Return the file that a name means, downloaded where it must be.
+
+    Args:
+        name: ``mprnet://Deblurring`` for published weights, ``mprnet://demo/Deblurring`` for the small ones that come
+            with the package, else a path, with or without the prefix. Tasks go by short names too.
+
+    Raises:
+        InputError: An unknown task's demo weights, or published weights that can neither be found nor downloaded.
+    """
+    task = published_task(name)
+    if task is not None:
+        return fetch(task)
+    bare = name.removeprefix(PREFIX)
+    if bare == name or not bare.startswith(_DEMO):
+        return Path(bare).expanduser()
+    demo = demo_weights(bare.removeprefix(_DEMO))
+    if demo is None:
+        raise InputError(f"{name}: this installation came without demo weights: use {PREFIX}TASK, or give a file")
+    return demo
 
 
 def find_weights(task: str | None, weight_path: str | os.PathLike[str] | None = None, download: bool = False) -> Path:

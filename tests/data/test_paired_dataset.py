@@ -12,8 +12,9 @@ import torch
 from scipy import stats
 from torch.utils.data import DataLoader
 
-from mprnet_plugin.data.paired_dataset import PairedRestorationDataset, center_crop, pad_to
+from mprnet_plugin.data.paired_dataset import PairedRestorationDataset, shares
 from mprnet_plugin.data.sampler import Draw, ResumableSampler
+from mprnet_plugin.data.samples import center_crop, pad_to
 from mprnet_plugin.errors import InputError
 from tests.helpers import picture, write_picture
 
@@ -219,7 +220,7 @@ def test_a_corrupt_file_is_named_when_it_is_read(roots: Roots) -> None:
         ({"gt_size": None}, "gt_size is missing"),
         ({"io_backend": {"type": "lmdb"}}, "does not fit"),
         ({"io_backend": {"type": "petrel"}}, "'petrel' is not known, known are disk, lmdb"),
-        ({"dataroot_lq": None}, "dataroot_lq: None must be a text"),
+        ({"dataroot_lq": None}, "dataroot_lq is missing: a folder or an LMDB"),
         ({"dataroot_lq": "nowhere"}, "nowhere"),
     ],
 )

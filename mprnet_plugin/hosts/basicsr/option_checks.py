@@ -16,13 +16,15 @@ from basicsr.utils import registry
 
 from mprnet_plugin.archs.local_pooling import MPRNetLocal, use_local_pooling
 from mprnet_plugin.archs.mprnet_arch import SIZE_MULTIPLE, MPRNet
+from mprnet_plugin.data.samples import SampleOptions
 from mprnet_plugin.errors import InputError, nearest
 from mprnet_plugin.hosts.basicsr.component_checks import check_call, lookup, try_call
 from mprnet_plugin.hosts.basicsr.metrics import scoring_of
 from mprnet_plugin.hosts.basicsr.parts import check_schedule, optimizers, schedulers
-from mprnet_plugin.hosts.basicsr.run_options import MODEL_TYPE, LoggerOptions, RunOptions, dataset_options
+from mprnet_plugin.hosts.basicsr.run_options import MODEL_TYPE, LoggerOptions, PathOptions, RunOptions, dataset_options
 from mprnet_plugin.training.options import TrainOptions, ValOptions
 from mprnet_plugin.typed_options import Component, shorten
+from mprnet_plugin.weights.choice import find_file, published_task
 
 __all__ = ["absent_sets", "check_model_type", "check_options", "check_wandb"]
 
@@ -98,12 +100,16 @@ def _check(opt: Mapping[str, Any], is_train: bool) -> None:
     val = options.val or ValOptions()
     _check_val(val, net)
     _check_datasets(options, val, net, is_train)
-    for key in ("pretrain_network_g", "resume_state"):
-        path = getattr(options.path, key)
-        if path and not _there(path):
-            raise InputError(f"path:{key}: {shorten(path)} does not exist in {Path.cwd()}; correct the path")
+    _check_paths(options.path)
     if is_train and options.train is not None:
         _check_train(options.train)
+
+
+def _check_paths(paths: PathOptions) -> None:
+    for key in ("pretrain_network_g", "resume_state"):
+        path = getattr(paths, key)
+        if path and not (key == "pretrain_network_g" and published_task(path)) and not _there(find_file(path)):
+            raise InputError(f"path:{key}: {shorten(path)} does not exist in {Path.cwd()}; correct the path")
 
 
 def _needs(options: RunOptions, names: Iterable[str]) -> None:
@@ -147,7 +153,9 @@ def _check_datasets(options: RunOptions, val: ValOptions, net: torch.nn.Module, 
         raise InputError(f"datasets: needs sections {' and '.join(phases)}")
     absent = absent_sets(datasets)
     if len(absent) == len(datasets):
-        wanted = ", ".join(str(datasets[phase].get("dataroot_lq")) for phase in absent)
+        wanted = ", ".join(
+            str(datasets[phase].get("dataroot_lq", datasets[phase].get("dataroot_gt"))) for phase in absent
+        )
         raise InputError(f"datasets: none of {wanted} exists in {Path.cwd()}; put one there or correct the paths")
     names: list[str] = []
     for phase, section in datasets.items():
@@ -184,7 +192,9 @@ def _check_dataset(section: Mapping[str, Any], where: str, kind: str, val: ValOp
     _check_loader(section, where, kind)
     dataset = lookup(section.get("type"), registry.DATASET_REGISTRY, where)
     if hasattr(dataset, "options_class"):
-        dataset_options(dataset, kind == "train").read({"phase": kind, **section}, where)
+        options = dataset_options(dataset, kind == "train").read({"phase": kind, **section}, where)
+        if isinstance(options, SampleOptions) and isinstance(net, MPRNet):
+            _check_samples(options, where, net)
     if kind != "train":
         try:
             scoring_of(section, val)
@@ -192,11 +202,35 @@ def _check_dataset(section: Mapping[str, Any], where: str, kind: str, val: ValOp
             raise InputError(f"{where}: {error}") from error
         for name, metric in (section.get("metrics") or {}).items():
             _check_metric(Component.read(metric, f"{where}:metrics:{name}"), f"{where}:metrics:{name}")
-    elif isinstance(net, MPRNet) and isinstance(section.get("gt_size"), int) and section["gt_size"] % SIZE_MULTIPLE:
-        raise InputError(f"{where}:gt_size: {section['gt_size']} must be a multiple of {SIZE_MULTIPLE} for MPRNet")
-    for key in ROOTS:
-        if section.get(key) and not _there(section[key]):
-            raise InputError(f"{where}:{key}: {shorten(section[key])} does not exist in {Path.cwd()}; correct the path")
+    elif isinstance(net, MPRNet):
+        _check_sides(section, where)
+    for place, one in ((where, section), *_sources(section, where)):
+        for key in ROOTS:
+            if one.get(key) and not _there(one[key]):
+                raise InputError(f"{place}:{key}: {shorten(one[key])} does not exist in {Path.cwd()}; correct the path")
+
+
+def _sources(section: Mapping[str, Any], where: str) -> Iterable[tuple[str, Mapping[str, Any]]]:
+    given = section.get("sources")
+    if isinstance(given, list):
+        yield from ((f"{where}:sources:{index}", one) for index, one in enumerate(given) if isinstance(one, Mapping))
+
+
+def _check_samples(options: SampleOptions, where: str, net: MPRNet) -> None:
+    channels = 1 if options.grey else 3
+    if not net.in_c == net.out_c == channels:
+        fix = "write grey: true in each set" if net.in_c == net.out_c == 1 else f"use in_c and out_c {channels}"
+        raise InputError(f"{where}: has {channels} channels, network_g takes {net.in_c} and gives {net.out_c}: {fix}")
+
+
+def _check_sides(section: Mapping[str, Any], where: str) -> None:
+    later = section.get("patch_schedule") or ()
+    sides = [("", section), *((f"patch_schedule:{index}:", one) for index, one in enumerate(later))]
+    for name, one in sides:
+        if isinstance(one.get("gt_size"), int) and one["gt_size"] % SIZE_MULTIPLE:
+            raise InputError(
+                f"{where}:{name}gt_size: {one['gt_size']} must be a multiple of {SIZE_MULTIPLE} for MPRNet"
+            )
 
 
 def _check_metric(metric: Component, where: str) -> None:

@@ -11,7 +11,6 @@ from mmengine.infer import BaseInferencer
 from numpy.typing import NDArray
 
 from mprnet_plugin.errors import InputError
-from mprnet_plugin.hosts.mmengine.loading import find_file
 from mprnet_plugin.hosts.mmengine.registry import SCOPE
 from mprnet_plugin.inference.inputs import find_pictures
 from mprnet_plugin.inference.picture_files import read_picture
@@ -19,6 +18,7 @@ from mprnet_plugin.inference.restorer import Restorer
 from mprnet_plugin.inference.targets import rgb8
 from mprnet_plugin.training.grids import write_png
 from mprnet_plugin.weights.checkpoint import load_network
+from mprnet_plugin.weights.choice import find_file
 
 __all__ = ["MPRNetInferencer"]
 

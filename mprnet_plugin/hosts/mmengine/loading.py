@@ -2,33 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from mprnet_plugin.errors import InputError
-from mprnet_plugin.tasks import find_task
 from mprnet_plugin.weights.checkpoint import load_state_dict
-from mprnet_plugin.weights.download import fetch
+from mprnet_plugin.weights.choice import PREFIX, find_file
 
-__all__ = ["PREFIX", "find_file", "load_checkpoint", "with_scheme"]
-
-PREFIX = "mprnet://"
-
-
-def find_file(name: str) -> Path:
-    """Return the file that ``mprnet://Deblurring`` (published, from the cache or its publisher) or a path means.
-
-    Raises:
-        InputError: Published weights that can neither be found nor downloaded.
-    """
-    bare = name.removeprefix(PREFIX)
-    if bare == name:
-        return Path(name)
-    try:
-        task = find_task(bare)
-    except InputError:
-        return Path(bare)
-    return fetch(task.name)
+__all__ = ["load_checkpoint", "with_scheme"]
 
 
 def load_checkpoint(filename: str, map_location: Any = None, logger: Any = None) -> dict[str, Any]:

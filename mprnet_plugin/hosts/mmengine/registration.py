@@ -10,11 +10,12 @@ from mprnet_plugin.archs.local_pooling import MPRNetLocal
 from mprnet_plugin.archs.mprnet_arch import MPRNet
 from mprnet_plugin.data.paired_dataset import PairedRestorationDataset
 from mprnet_plugin.data.sidd_blocks import SIDDBlocksDataset
+from mprnet_plugin.data.synthetic_dataset import SyntheticDegradationDataset
 from mprnet_plugin.hosts.mmengine import registry
 from mprnet_plugin.hosts.mmengine.dataset import from_keywords
 from mprnet_plugin.hosts.mmengine.hooks import PicturesHook, RestorationHook
 from mprnet_plugin.hosts.mmengine.inferencer import MPRNetInferencer
-from mprnet_plugin.hosts.mmengine.loading import PREFIX, load_checkpoint
+from mprnet_plugin.hosts.mmengine.loading import load_checkpoint
 from mprnet_plugin.hosts.mmengine.loops import MultiTestLoop, ResumableTrainLoop
 from mprnet_plugin.hosts.mmengine.losses import CharbonnierLoss
 from mprnet_plugin.hosts.mmengine.metric import RestorationMetric
@@ -24,6 +25,7 @@ from mprnet_plugin.hosts.mmengine.sampler import EndlessSampler
 from mprnet_plugin.hosts.mmengine.schedule import WarmupCosineLR
 from mprnet_plugin.hosts.mmengine.tta import SelfEnsemble
 from mprnet_plugin.losses.edge import EdgeLoss
+from mprnet_plugin.weights.choice import PREFIX
 
 __all__ = ["register_all"]
 
@@ -31,7 +33,10 @@ PARTS = (
     (registry.MODELS, [MPRNet, MPRNetLocal, MPRNetRestorer, RestorationPreprocessor, SelfEnsemble]),
     (registry.MODELS, [CharbonnierLoss, EdgeLoss]),
     (registry.MODEL_WRAPPERS, [DistributedRestorer]),
-    (registry.DATASETS, [from_keywords(PairedRestorationDataset), from_keywords(SIDDBlocksDataset)]),
+    (
+        registry.DATASETS,
+        [from_keywords(one) for one in (PairedRestorationDataset, SyntheticDegradationDataset, SIDDBlocksDataset)],
+    ),
     (registry.DATA_SAMPLERS, [EndlessSampler]),
     (registry.METRICS, [RestorationMetric]),
     (registry.HOOKS, [RestorationHook, PicturesHook]),
