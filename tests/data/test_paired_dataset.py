@@ -12,7 +12,7 @@ import torch
 from scipy import stats
 from torch.utils.data import DataLoader
 
-from mprnet_plugin.data.paired_dataset import PairedRestorationDataset, shares
+from mprnet_plugin.data.paired_dataset import PairedRestorationDataset
 from mprnet_plugin.data.sampler import Draw, ResumableSampler
 from mprnet_plugin.data.samples import center_crop, pad_to
 from mprnet_plugin.errors import InputError
