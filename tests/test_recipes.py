@@ -14,6 +14,8 @@ import pytest
 import torch
 from torch import nn
 
+from lmdb_tools import realblur
+from mprnet_plugin.archs.config import PRESETS
 from mprnet_plugin.hosts.basicsr.command_line import read_options
 from mprnet_plugin.losses.edge import EdgeLoss
 from mprnet_plugin.tasks import TASKS
@@ -68,10 +70,39 @@ def build(section: Yaml, where: object, *arguments: object) -> Any:
 tasks = pytest.mark.parametrize("task", TASKS)
 
 
+VARIANTS = {
+    "Deblur_light": {"network_g": {"type": "MPRNet", **PRESETS["Deblurring-light"]}, "micro_batch_size": 4},
+    "RealBlur": {"total_iter": 36_700, "iters_per_epoch": 367, "cosine_epochs": 97},
+}
+"""Recipes that are another one's but for this, and for their data."""
+
+
 def test_there_is_a_recipe_for_each_task_and_no_other() -> None:
     assert RECIPES.keys() == TASKS.keys()
-    names = {f"train_MPRNet_{task.recipe}.yml" for task in TASKS.values()}
+    names = {f"train_MPRNet_{name}.yml" for name in [*(task.recipe for task in TASKS.values()), *VARIANTS]}
     assert {path.name for path in (ROOT / "options").glob("train_*.yml")} == names
+
+
+@pytest.mark.parametrize("name", list(VARIANTS))
+def test_variants_differ_from_deblurring_in_what_they_say_only(name: str) -> None:
+    def flat(value: object, path: str = "") -> Yaml:
+        if path == "network_g" or not isinstance(value, dict):
+            return {path: value}
+        return {key: one for inner, section in value.items() for key, one in flat(section, inner).items()}
+
+    variant = read_options(str(ROOT / "options" / f"train_MPRNet_{name}.yml"))
+    ours, theirs = (flat({key: one[key] for key in ("network_g", "train")}) for one in (variant, options("Deblurring")))
+    assert {key: value for key, value in ours.items() if value != theirs.get(key)} == VARIANTS[name]
+    assert theirs.keys() == ours.keys()
+    train, base = variant["datasets"]["train"], options("Deblurring")["datasets"]["train"]
+    assert [train[key] for key in ("gt_size", "augment", "batch_size")] == [
+        base[key] for key in ("gt_size", "augment", "batch_size")
+    ]
+
+
+def test_realblur_is_a_hundred_epochs_of_what_its_converter_counts() -> None:
+    pairs = {part.name: part.published for part in realblur.PARTS}["RealBlur_J_train"] + RECIPES["Deblurring"].pairs
+    assert VARIANTS["RealBlur"]["total_iter"] == 100 * math.ceil(pairs / BATCH)
 
 
 @tasks

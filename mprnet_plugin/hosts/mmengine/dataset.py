@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import Any
-
-from mmengine.logging import MMLogger
 
 __all__ = ["from_keywords"]
 
@@ -20,8 +17,6 @@ def from_keywords(dataset: Any) -> Callable[..., Any]:
 
     def build(name: str = "", **options: Any) -> Any:
         dataset.options_class.read(options, dataset.__name__)
-        # What the core's datasets say of themselves goes where the run's lines go.
-        logging.getLogger("mprnet_plugin").parent = MMLogger.get_current_instance()
         built = dataset(options)
         built.metainfo = {"dataset_type": dataset.__name__, "dataset_name": name}  # loops and metrics ask for it
         return built
