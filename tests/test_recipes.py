@@ -70,7 +70,7 @@ def build(section: Yaml, where: object, *arguments: object) -> Any:
 tasks = pytest.mark.parametrize("task", TASKS)
 
 
-VARIANTS = {
+VARIANTS: dict[str, Yaml] = {
     "Deblur_light": {"network_g": {"type": "MPRNet", **PRESETS["Deblurring-light"]}, "micro_batch_size": 4},
     "RealBlur": {"total_iter": 36_700, "iters_per_epoch": 367, "cosine_epochs": 97},
 }

@@ -75,7 +75,11 @@ def test_steps_come_in_their_order_with_their_options(root: Path, monkeypatch: p
     called: list[tuple[str, dict[str, Any]]] = []
 
     def note(name: str) -> Any:
-        return lambda image, rng, **options: called.append((name, options)) or image
+        def step(image: Any, rng: np.random.Generator, **options: Any) -> Any:
+            called.append((name, options))
+            return image
+
+        return step
 
     monkeypatch.setattr("mprnet_plugin.data.synthetic_dataset.STEPS", {name: note(name) for name in STEPS})
     dataset(root, **EVERYTHING)[Draw(0, 0, 0)]
