@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from mprnet_plugin.archs.config import PRESETS
@@ -51,9 +52,12 @@ def find_file(name: str) -> Path:
     if task is not None:
         return fetch(task)
     bare = name.removeprefix(PREFIX)
-    if bare == name or not bare.startswith(_DEMO):
-        return Path(bare).expanduser()
-    demo = demo_weights(bare.removeprefix(_DEMO))
+    wanted = bare.removeprefix(_DEMO)
+    if name == bare or wanted == bare or "." in wanted:  # a folder of one's own may be called demo as well
+        with suppress(RuntimeError):  # ~nosuchuser, which is then no file either
+            return Path(bare).expanduser()
+        return Path(bare)
+    demo = demo_weights(wanted)
     if demo is None:
         raise InputError(f"{name}: this installation came without demo weights: use {PREFIX}TASK, or give a file")
     return demo

@@ -62,6 +62,8 @@ def _check_stock_model(opt: Mapping[str, Any], where: str) -> None:
             f"model_type: {MODEL_TYPE}"
         )
     for phase, section in datasets.items() if isinstance(datasets, dict) else ():
+        if isinstance(section, dict) and section.get("patch_schedule") is not None:
+            raise InputError(f"{where} counts no iterations for datasets:{phase}:patch_schedule: use {MODEL_TYPE}")
         if isinstance(section, dict) and section.get("dtype") == "uint8":
             raise InputError(
                 f"{where} takes floats: write datasets:{phase}:dtype: float32, or model_type: {MODEL_TYPE}"
