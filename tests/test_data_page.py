@@ -59,5 +59,5 @@ def test_named_weights_are_what_the_page_says() -> None:
 def test_counts_and_lists_are_those_of_the_converter() -> None:
     for part in realblur.PARTS:
         assert f"{part.published:,}" in PAGE
-        pattern = re.sub(r"_(train|val|test)(?=[_.])", r"_{[a-z,]*\\1[a-z,]*}", part.listing)
+        pattern = re.sub(r"_(train|val|test)(?=[_.])", r"_{[a-z,]*\1[a-z,]*}", part.listing)
         assert re.search(pattern, PAGE), part.listing
