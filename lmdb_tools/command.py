@@ -1,4 +1,4 @@
-"""The command line that gopro, sidd and rain13k share: from options to packed splits, and a word on what to do next."""
+"""The command line that the datasets' commands share: from options to packed splits, and a word on what to do next."""
 
 from __future__ import annotations
 

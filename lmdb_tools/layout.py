@@ -11,7 +11,7 @@ from urllib.parse import quote
 from tqdm import tqdm
 
 from mprnet_plugin.data.pairs import pair_keys
-from mprnet_plugin.data.stores import FolderStore
+from mprnet_plugin.data.stores import FolderStore, picture_size
 from mprnet_plugin.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -158,6 +158,46 @@ def prepared_pairs(folder: Path | None, drop_unequal: bool = False) -> list[Pair
     if folder is None or not (folder / "input").is_dir() or not (folder / "target").is_dir():
         return []
     return folder_pairs(folder / "input", folder / "target", drop_unequal=drop_unequal)
+
+
+def listed_pairs(root: Path, listing: Path) -> list[Pair]:
+    """Return the pairs that a text file lists, one a line: the sharp and the blurred picture's path below ``root``.
+
+    The key is the folder above the sharp picture's own, and its number or name, as in ``scene230/7``.
+
+    Raises:
+        InputError: A line of another form, a path that leads out of ``root``, or pictures that are not there.
+    """
+    pairs = []
+    for number, line in enumerate(_lines(listing), 1):
+        names = line.split()
+        if not names:
+            continue
+        if len(names) != 2 or any(Path(name).is_absolute() or ".." in Path(name).parts for name in names):
+            raise InputError(f"{listing}:{number}: {line[:100]!r} must be SHARP BLURRED, paths below {root}")
+        target, source = (_listed(root / name, listing, number) for name in names)
+        pairs.append(Pair(lmdb_key(_listed_key(Path(names[0]))), source, target))
+    return equal_pairs(pairs)
+
+
+def _lines(listing: Path) -> list[str]:
+    try:
+        return listing.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{listing} cannot be read ({error}); get the list anew") from error
+
+
+def _listed(path: Path, listing: Path, number: int) -> Picture:
+    if not path.is_file():
+        raise InputError(f"{path} is not there, though {listing.name}:{number} lists it; complete the dataset")
+    return Picture(path, picture_size(path))
+
+
+def _listed_key(sharp: Path) -> str:
+    """``.../scene230/gt/gt_7.png`` is ``scene230/7``, ``RSBlur/0001/000022/gt/gt_sharp.png`` is ``0001/000022``."""
+    scene = sharp.parent.parent
+    name = sharp.stem.removeprefix("gt_")
+    return f"{scene.parent.name}/{scene.name}" if name == "sharp" else f"{scene.name}/{name}"
 
 
 def _hw(picture: Picture) -> str:

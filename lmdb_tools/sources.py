@@ -11,9 +11,11 @@ from typing import NamedTuple
 
 from lmdb_tools.layout import Split
 from mprnet_plugin.errors import InputError
-from mprnet_plugin.tasks import TASKS
 
-__all__ = ["Dataset", "check_source"]
+__all__ = ["PACKERS", "Dataset", "check_source"]
+
+PACKERS = ("gopro", "sidd", "rain13k", "realblur")
+"""The modules beside this one that pack a dataset."""
 
 _PARENTS = 3
 _CHILDREN = 100
@@ -68,9 +70,9 @@ def check_source(dataset: Dataset, source: Path) -> None:
 
 
 def _others(dataset: Dataset) -> Iterator[Dataset]:
-    for task in TASKS.values():
-        if task.packer != dataset.name:
-            yield import_module(f"lmdb_tools.{task.packer}").DATASET
+    for name in PACKERS:
+        if name != dataset.name:
+            yield import_module(f"lmdb_tools.{name}").DATASET
 
 
 def _mark(dataset: Dataset, folder: Path) -> str | None:

@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, TypeVar
 
 import annotated_types
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from typing_extensions import Self
 
 from mprnet_plugin.errors import InputError, nearest
 
-__all__ = ["Component", "Number", "Options", "Text", "expected", "shorten"]
+__all__ = ["Component", "LowHigh", "Number", "Options", "Text", "expected", "shorten"]
 
 _LONGEST = 80
 """Characters of a value that a message shows."""
@@ -28,6 +28,21 @@ _SHORT.maxstring = _SHORT.maxother = _LONGEST
 _SHORT.maxlevel = 3
 
 
+def _as_list(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else value  # of configs that are Python
+
+
+def _low_first(values: Any) -> Any:  # noqa: ANN401 - of numbers, whichever
+    if values[0] > values[1]:
+        raise ValueError(f"{values} must be [low, high], low first")
+    return values
+
+
+Item = TypeVar("Item")
+LowHigh = Annotated[
+    list[Item], Field(min_length=2, max_length=2), BeforeValidator(_as_list), AfterValidator(_low_first)
+]
+"""A range that something is drawn from, ``[low, high]``."""
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Text = Annotated[str, Field(min_length=1)]
 
@@ -120,7 +135,8 @@ def _expected(annotation: Any, metadata: list[Any]) -> str:  # noqa: ANN401 - an
             "true" if one is True else "false" if one is False else str(one) for one in get_args(annotation)
         )
     if origin is list:
-        return f"a list, each {_expected(get_args(annotation)[0], [])}"
+        two = any(isinstance(one, annotated_types.MaxLen) and one.max_length == 2 for one in metadata)
+        return f"{'[low, high]' if two else 'a list'}, each {_expected(get_args(annotation)[0], [])}"
     name = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}.get(annotation)
     if name is None:
         typed = isinstance(annotation, type) and issubclass(annotation, Component)

@@ -15,6 +15,8 @@ import pytest
 import torch
 from torch import nn
 
+from lmdb_tools import realblur
+from mprnet_plugin.archs.config import PRESETS
 from mprnet_plugin.hosts.basicsr.command_line import read_options
 from mprnet_plugin.losses.edge import EdgeLoss
 from mprnet_plugin.tasks import TASKS
@@ -79,10 +81,40 @@ def build(section: Yaml, where: object, *arguments: object) -> Any:
 tasks = pytest.mark.parametrize("task", TASKS)
 
 
+VARIANTS: dict[str, Yaml] = {
+    "Deblur_light": {"network_g": {"type": "MPRNet", **PRESETS["Deblurring-light"]}, "micro_batch_size": 4},
+    "RealBlur": {"total_iter": 36_700},
+}
+"""Recipes that are another one's but for this, and for their data."""
+
+
 def test_there_is_a_recipe_for_each_task_and_a_fast_one_and_no_other() -> None:
     assert RECIPES.keys() == TASKS.keys()
-    names = {f"train_MPRNet_{task.recipe}{kind}.yml" for task in TASKS.values() for kind in ("", "_fast", "_robust")}
+    tasks = [f"{task.recipe}{kind}" for task in TASKS.values() for kind in ("", "_fast", "_robust")]
+    names = {f"train_MPRNet_{name}.yml" for name in [*tasks, *VARIANTS]}
     assert {path.name for path in (ROOT / "options").glob("train_*.yml")} == names
+
+
+@pytest.mark.parametrize("name", list(VARIANTS))
+def test_variants_differ_from_deblurring_in_what_they_say_only(name: str) -> None:
+    def flat(value: object, path: str = "") -> Yaml:
+        if path == "network_g" or not isinstance(value, dict):
+            return {path: value}
+        return {key: one for inner, section in value.items() for key, one in flat(section, inner).items()}
+
+    variant = read_options(str(ROOT / "options" / f"train_MPRNet_{name}.yml"))
+    ours, theirs = (flat({key: one[key] for key in ("network_g", "train")}) for one in (variant, options("Deblurring")))
+    assert {key: value for key, value in ours.items() if value != theirs.get(key)} == VARIANTS[name]
+    assert theirs.keys() == ours.keys()
+    train, base = variant["datasets"]["train"], options("Deblurring")["datasets"]["train"]
+    assert [train[key] for key in ("gt_size", "augment", "batch_size")] == [
+        base[key] for key in ("gt_size", "augment", "batch_size")
+    ]
+
+
+def test_realblur_is_a_hundred_epochs_of_what_its_converter_counts() -> None:
+    pairs = {part.name: part.published for part in realblur.PARTS}["RealBlur_J_train"] + RECIPES["Deblurring"].pairs
+    assert VARIANTS["RealBlur"]["total_iter"] == 100 * math.ceil(pairs / BATCH)
 
 
 @tasks
@@ -203,7 +235,7 @@ def test_the_robust_recipe_is_the_published_one_but_for_what_it_says(task: str) 
     train |= {"total_iter": epochs * per_epoch, "micro_batch_size": min(train["micro_batch_size"], batch)}
     share = math.sqrt(batch / BATCH)  # Adam's rate for another batch (Malladi et al., NeurIPS 2022)
     train["optim_g"]["lr"] *= share
-    train["scheduler"] |= {"iters_per_epoch": per_epoch, "eta_min": train["scheduler"]["eta_min"] * share}
+    train["scheduler"]["eta_min"] *= share
     if "mixup" in train:
         first_epoch = train["mixup"]["start_iter"] // iterations_per_epoch(task)
         train["mixup"]["start_iter"] = first_epoch * per_epoch + 1

@@ -61,13 +61,18 @@ class MPRNetConfig(Options):
         return self.n_feat + self.scale_orsnetfeats
 
     @property
-    def task(self) -> str | None:
-        """The task whose published network this is, or None."""
+    def preset(self) -> str | None:
+        """The name in :data:`PRESETS` of the network that this is, or None."""
         return next((name for name, widths in PRESETS.items() if MPRNetConfig(**widths) == self), None)
+
+    @property
+    def task(self) -> str | None:
+        """The task that the authors trained this network for, or None."""
+        return None if self.preset is None else self.preset.removesuffix(LIGHT)
 
     def describe(self) -> str:
         """Return this in words, such as ``Deraining (n_feat=40, scale_unetfeats=20, scale_orsnetfeats=16)``."""
-        return f"{self.task or 'custom'} ({self.differences()})"
+        return f"{self.preset or 'custom'} ({self.differences()})"
 
     def differences(self) -> str:
         """Return the three widths, and what else is not MPRNet's default, as text."""
@@ -78,5 +83,12 @@ class MPRNetConfig(Options):
 
 DEFAULTS = MPRNetConfig()
 
-PRESETS: Mapping[str, Widths] = MappingProxyType({name: task.widths for name, task in TASKS.items()})
-"""Task to widths, for 20,127,073, 15,741,025 and 3,637,249 parameters; keyword arguments for MPRNet."""
+LIGHT = "-light"
+PRESETS: Mapping[str, Widths] = MappingProxyType(
+    {
+        **{name: task.widths for name, task in TASKS.items()},
+        **{f"{name}{LIGHT}": task.light for name, task in TASKS.items() if task.light is not None},
+    }
+)
+"""Task to widths, for 20,127,073, 15,741,025 and 3,637,249 parameters; keyword arguments for MPRNet.
+``Deblurring-light`` is the authors' smaller network, 6,376,449 parameters."""

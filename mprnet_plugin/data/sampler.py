@@ -17,6 +17,8 @@ class Draw(NamedTuple):
     epoch: int
     position: int
     """Place in the epoch's order over all processes."""
+    iteration: int = 1
+    """The one whose batch the sample is for, counted from 1 over the whole run."""
 
 
 class Schedule(NamedTuple):
@@ -72,8 +74,10 @@ class ResumableSampler(Sampler[Draw]):
         behind = self.schedule.start_iter - self.epoch * self.iters_per_epoch
         skip = min(max(behind, 0) * self.schedule.batch_size, self.num_samples)
         indices = self._order()
+        batch = self.schedule.batch_size * self.num_replicas
         for position in range(self.rank + skip * self.num_replicas, len(indices), self.num_replicas):
-            yield Draw(indices[position], self.epoch, position)
+            iteration = self.epoch * self.iters_per_epoch + position // batch + 1
+            yield Draw(indices[position], self.epoch, position, iteration)
 
     def __len__(self) -> int:
         return self.num_samples

@@ -79,12 +79,7 @@ class FolderStore:
 
     def size(self, key: str) -> tuple[int, int]:
         """Return (height, width) as decoded, from the file's header."""
-        path = self._path(key)
-        try:
-            with open_regular(path) as file:
-                return _header_size(file, str(path))
-        except OSError as error:
-            raise InputError(f"{path} cannot be read: {error.strerror}; check the file") from error
+        return picture_size(self._path(key))
 
     def read(self, key: str) -> DecodedImage:
         """Decode one file, see :func:`mprnet_plugin.data.decoding.decode_rgb`."""
@@ -103,6 +98,19 @@ class FolderStore:
             return self._paths[key]
         except KeyError:
             raise InputError(f"folder {self.root} has no image {key!r}; use one of its {len(self._paths)}") from None
+
+
+def picture_size(path: Path) -> tuple[int, int]:
+    """Return (height, width) of an image file as decoded, from its header.
+
+    Raises:
+        InputError: It cannot be read, or is no image.
+    """
+    try:
+        with open_regular(path) as file:
+            return _header_size(file, str(path))
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}; check the file") from error
 
 
 def _header_size(file: BinaryIO, name: str) -> tuple[int, int]:

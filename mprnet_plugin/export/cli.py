@@ -26,7 +26,7 @@ def main(argv: list[str] | None = None) -> int:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("weights", metavar="WEIGHTS", help="a file, mprnet://TASK (published weights) or demo://TASK")
+    add("weights", metavar="WEIGHTS", help="a file, mprnet://TASK (published weights) or mprnet://demo/TASK")
     add("output", type=Path, metavar="OUT", help=".onnx, .param (and .bin; ncnn), .xml (and .bin; OpenVINO) or .pt2")
     add("--overwrite", action="store_true", help="replace what is there")
     add("--param_key", help="entry of a host checkpoint: params or params_ema (default: the latter if any)")

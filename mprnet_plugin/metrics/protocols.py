@@ -109,8 +109,8 @@ _ALL = (
         "8-bit RGB after scaling and a homography found by ECC; pixels outside of the overlap do not count",
         psnr_aligned,
         ssim_aligned,
-        published={"RealBlur-J": Figures(28.70, 0.873, 980)},
-        source="Zamir et al., CVPR 2021, trained on GoPro",
+        published={"RealBlur-J": Figures(28.70, 0.873, 980), "RSBlur": Figures(33.61, 0.8614)},
+        source="Zamir et al., CVPR 2021, trained on GoPro; RSBlur: Rim et al., ECCV 2022, trained on RSBlur",
     ),
     Protocol(
         "paddlegan_rgb",

@@ -47,7 +47,7 @@ class LocalPoolingOptions(Options):
     """Pool channel attention locally instead of over the whole picture (TLC: Chu et al., ECCV 2022)."""
 
     train_size: Annotated[int, Field(ge=8, le=4096, multiple_of=8)] = Field(
-        256, description="side of the patches that the network was trained on"
+        256, description="side of the patches that the network was trained on; in training, those of datasets:train"
     )
     base_size: Annotated[int, Field(ge=1, le=65536)] = Field(
         384, description="side of the window for patches of 256; 384 is published"
@@ -89,9 +89,6 @@ class StepOptions(Options):
     )
     gradient_checkpointing: bool = Field(
         False, description="compute the insides of MPRNet's blocks again instead of keeping them; the same digits"
-    )
-    grad_clip: Annotated[Number, Field(gt=0, le=1e9)] | None = Field(
-        None, description="largest norm of all gradients together, larger ones are scaled down to it; none: no limit"
     )
     grad_clip: Annotated[Number, Field(gt=0, le=1e9)] | None = Field(
         None, description="largest norm of all gradients together, larger ones are scaled down to it; none: no limit"

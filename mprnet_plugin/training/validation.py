@@ -228,8 +228,10 @@ def update_best(best: Best, values: Scores, scoring: Scoring, step: int) -> Best
 
 
 def to_picture(x: Tensor, rounded: bool) -> BGRPicture:
-    """Return (1, 3, H, W) RGB as (H, W, 3) BGR, clamped: uint8 rounded to nearest, or float32 in [0, 1]."""
+    """Return (1, 3, H, W) RGB, or (1, 1, H, W) grey, as (H, W, 3) BGR, clamped: uint8 rounded, or float32 in [0, 1]."""
     x = x[0].detach().float().clamp(0, 1)
+    if len(x) == 1:
+        x = x.expand(3, -1, -1)
     if rounded:
         x = x.mul(255).round().to(torch.uint8)
     return np.ascontiguousarray(x.permute(1, 2, 0).flip(2).cpu().numpy())

@@ -261,9 +261,9 @@ def _two_networks(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str
         return None
     if theirs == ours:
         return None
-    wanted = f"preset {theirs.task}" if theirs.task else "same options for the network"
+    wanted = f"preset {theirs.preset}" if theirs.preset else "same options for the network"
     return (
-        f"is a {theirs.task or 'custom'} checkpoint ({theirs.differences()}), the network is {ours.describe()}; "
+        f"is a {theirs.preset or 'custom'} checkpoint ({theirs.differences()}), the network is {ours.describe()}; "
         f"use the {wanted} or give another file"
     )
 

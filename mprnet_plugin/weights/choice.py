@@ -4,46 +4,63 @@ from __future__ import annotations
 
 import logging
 import os
+from contextlib import suppress
 from pathlib import Path
 
+from mprnet_plugin.archs.config import PRESETS
 from mprnet_plugin.errors import InputError
 from mprnet_plugin.tasks import TASKS, find_task
 from mprnet_plugin.weights.download import cached, demo_weights, fetch
 
-__all__ = ["DEMO_PREFIX", "PREFIX", "find_file", "find_weights"]
+__all__ = ["PREFIX", "find_file", "find_weights", "published_task"]
 
 logger = logging.getLogger(__name__)
 
 PREFIX = "mprnet://"
-"""Before a task's name: its published weights. Before a path: that file, where a host needs a scheme."""
-DEMO_PREFIX = "demo://"
-"""Before a task's name: the small weights that come with this package."""
+"""Before a task, ``demo/`` and a task, or a file, wherever a host takes a file of weights."""
+_DEMO = "demo/"
+
+
+def published_task(name: str) -> str | None:
+    """Return the task whose published weights ``mprnet://TASK`` means; None for anything else.
+
+    Raises:
+        InputError: A preset whose weights nobody publishes at an address of their own.
+    """
+    bare = name.removeprefix(PREFIX)
+    if bare == name:
+        return None
+    if bare in PRESETS.keys() - TASKS.keys():
+        raise InputError(f"{name}: these weights have no address of their own: get the file, and give its path")
+    try:
+        return find_task(bare).name
+    except InputError:
+        return None
 
 
 def find_file(name: str) -> Path:
-    """Return the file of weights that a name means.
+    """Return the file that a name means, downloaded where it must be.
 
     Args:
-        name: ``mprnet://Deblurring`` (published, from the cache or its publisher), ``demo://Deblurring``, or a path.
+        name: ``mprnet://Deblurring`` for published weights, ``mprnet://demo/Deblurring`` for the small ones that come
+            with the package, else a path, with or without the prefix. Tasks go by short names too.
 
     Raises:
-        InputError: Published weights that can neither be found nor downloaded, or demo weights of no task.
+        InputError: An unknown task's demo weights, or published weights that can neither be found nor downloaded.
     """
-    if name.startswith(DEMO_PREFIX):
-        demo = demo_weights(find_task(name.removeprefix(DEMO_PREFIX)).name)
-        if demo is None:
-            raise InputError(
-                f"{name}: this installation lacks the demo weights; install the package again, or give a file"
-            )
-        return demo
+    task = published_task(name)
+    if task is not None:
+        return fetch(task)
     bare = name.removeprefix(PREFIX)
-    if bare == name:
-        return Path(name)
-    try:
-        task = find_task(bare)
-    except InputError:
+    wanted = bare.removeprefix(_DEMO)
+    if name == bare or wanted == bare or "." in wanted:  # a folder of one's own may be called demo as well
+        with suppress(RuntimeError):  # ~nosuchuser, which is then no file either
+            return Path(bare).expanduser()
         return Path(bare)
-    return fetch(task.name)
+    demo = demo_weights(wanted)
+    if demo is None:
+        raise InputError(f"{name}: this installation came without demo weights: use {PREFIX}TASK, or give a file")
+    return demo
 
 
 def find_weights(task: str | None, weight_path: str | os.PathLike[str] | None = None, download: bool = False) -> Path:

@@ -95,7 +95,7 @@ def fetch(task: str, publisher: str | None = None, timeout: float = 30.0) -> Pat
 
     def is_task(path: Path) -> None:
         config = infer_config(load_state_dict(path))
-        if config.task != wanted.name:
+        if config.preset != wanted.name:
             raise InputError(f"{path}: is for {config.describe()}, expected {wanted.name}")
 
     return download(item.url, cache_folder() / item.name, is_task, timeout)

@@ -96,7 +96,7 @@ def watch(inside: list[float], begins: list[tuple[float, int]]) -> None:
 
         return run
 
-    MPRNetModel.update_learning_rate = noted  # type: ignore[method-assign]
+    MPRNetModel.update_learning_rate = noted  # type: ignore[method-assign,assignment]
     TrainingStep._backward = timed(TrainingStep._backward)  # type: ignore[method-assign]
     torch.optim.Adam.step = timed(torch.optim.Adam.step)  # type: ignore[method-assign]
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 import tempfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,15 +15,17 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from demo_data.camera import Degradation, rain, sensor_noise, shake
-from demo_data.images import LinearImage, SRGBImage, read_image, side_by_side, to_srgb, write_png
+from demo_data.images import SRGBImage, read_image, side_by_side, write_png
 from demo_data.photographs import MARGIN, list_photographs, read_photograph, window
+from mprnet_plugin.data.degradations import rain, sensor_noise, shake
+from mprnet_plugin.data.linear_light import LinearImage, to_srgb
 from mprnet_plugin.errors import InputError
 from mprnet_plugin.tasks import TASKS, Task
 
 __all__ = ["PAIRS", "RECORD", "PairsFolder", "Settings", "make_demo_data"]
 
 RECORD = "demo_data.json"
+Degradation = Callable[[LinearImage, np.random.Generator], LinearImage]
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,10 @@ class PairsFolder:
     degrade: Degradation
 
 
+def _rain(*density: float) -> Degradation:
+    return functools.partial(rain, density=density)
+
+
 def _split(task: Task, degrade: Degradation) -> tuple[PairsFolder, PairsFolder]:
     return PairsFolder("train", "train", degrade), PairsFolder(task.test_data, "test", degrade)
 
@@ -74,11 +81,11 @@ PAIRS: Mapping[str, tuple[PairsFolder, ...]] = {
     "Deblurring": _split(TASKS["Deblurring"], shake),
     "Denoising": _split(TASKS["Denoising"], sensor_noise),
     "Deraining": (
-        *_split(TASKS["Deraining"], rain(1.0)),
-        PairsFolder("test/Rain100H", "test", rain(2.0)),
-        PairsFolder("test/Rain100L", "test", rain(0.4)),
-        PairsFolder("test/Test1200", "test", rain(0.8)),
-        PairsFolder("test/Test2800", "test", rain(1.2)),
+        *_split(TASKS["Deraining"], rain),
+        PairsFolder("test/Rain100H", "test", _rain(1.4, 2.6)),
+        PairsFolder("test/Rain100L", "test", _rain(0.28, 0.52)),
+        PairsFolder("test/Test1200", "test", _rain(0.56, 1.04)),
+        PairsFolder("test/Test2800", "test", _rain(0.84, 1.56)),
     ),
 }
 """Task's name to its folders, the one for training first."""

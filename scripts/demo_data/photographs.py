@@ -8,7 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from demo_data.images import LinearImage, read_image, to_linear
+from demo_data.images import read_image
+from mprnet_plugin.data.linear_light import LinearImage, to_linear
 from mprnet_plugin.errors import InputError
 
 __all__ = ["MARGIN", "PHOTOGRAPHS", "SHORTER_SIDE", "find_photograph", "list_photographs", "read_photograph", "window"]

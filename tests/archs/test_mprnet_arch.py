@@ -21,6 +21,14 @@ def largest_difference(outputs: list[Tensor], reference: dict[str, Any]) -> floa
     return max(float(np.abs(out.double().numpy() - reference[name]).max()) for out, name in pairs)
 
 
+def test_the_light_network_is_a_preset_of_its_task() -> None:
+    with torch.device("meta"):
+        net = MPRNet(**PRESETS["Deblurring-light"])
+    assert sum(p.numel() for p in net.parameters()) == 6_376_449  # counted once; nobody publishes it
+    assert (net.config.preset, net.config.task) == ("Deblurring-light", "Deblurring")
+    assert net.config.describe().startswith("Deblurring-light (n_feat=40, scale_unetfeats=40, scale_orsnetfeats=32")
+
+
 @pytest.mark.parametrize("task", TASKS)
 def test_keys_shapes_and_parameters_are_the_published_ones(task: str) -> None:
     net = MPRNet(**PRESETS[task])

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import lmdb
 import numpy as np
 import pytest
@@ -12,8 +13,10 @@ import torch
 from scipy import stats
 from torch.utils.data import DataLoader
 
-from mprnet_plugin.data.paired_dataset import PairedRestorationDataset, center_crop, pad_to
+from mprnet_plugin.data import paired_dataset
+from mprnet_plugin.data.paired_dataset import PairedRestorationDataset, shares
 from mprnet_plugin.data.sampler import Draw, ResumableSampler
+from mprnet_plugin.data.samples import center_crop, pad_to
 from mprnet_plugin.errors import InputError
 from tests.helpers import picture, write_picture
 
@@ -219,10 +222,142 @@ def test_a_corrupt_file_is_named_when_it_is_read(roots: Roots) -> None:
         ({"gt_size": None}, "gt_size is missing"),
         ({"io_backend": {"type": "lmdb"}}, "does not fit"),
         ({"io_backend": {"type": "petrel"}}, "'petrel' is not known, known are disk, lmdb"),
-        ({"dataroot_lq": None}, "dataroot_lq: None must be a text"),
+        ({"dataroot_lq": None}, "dataroot_lq is missing: a folder or an LMDB"),
         ({"dataroot_lq": "nowhere"}, "nowhere"),
     ],
 )
 def test_bad_options_are_named(roots: Roots, extra: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         PairedRestorationDataset(options(roots, **extra))
+
+
+def source(folder: Path, count: int, level: int, size: int = 16) -> dict[str, Any]:
+    """Write pairs of one level, which tells them from those of other sets."""
+    for number in range(count):
+        image = np.full((size, size, 3), level + number, np.uint8)
+        for side in ("input", "target"):
+            write_picture(folder / side / f"{number:02d}.png", image)
+    return {"dataroot_lq": str(folder / "input"), "dataroot_gt": str(folder / "target")}
+
+
+def levels(dataset: PairedRestorationDataset, epochs: int, **schedule: int) -> list[list[int]]:
+    """Return the level of every sample, epoch by epoch."""
+    dataset.schedule = dataset.schedule._replace(**schedule)
+    sampler = ResumableSampler(dataset, 1, 0)
+    drawn = []
+    for epoch in range(epochs):
+        sampler.set_epoch(epoch)
+        drawn.append([int(dataset[draw]["lq"][0, 0, 0]) for draw in sampler])
+    return drawn
+
+
+def several(tmp_path: Path, weights: tuple[float, float] | None, **extra: Any) -> PairedRestorationDataset:
+    mine, theirs = source(tmp_path / "mine", 3, 0), source(tmp_path / "theirs", 9, 100)
+    if weights is not None:
+        mine["weight"], theirs["weight"] = weights
+    return PairedRestorationDataset({"sources": [mine, theirs], "gt_size": 16, "dtype": "uint8", **extra})
+
+
+def test_several_sets_without_weights_are_one_set(tmp_path: Path) -> None:
+    dataset = several(tmp_path, None)
+    for epoch in levels(dataset, 2):
+        assert sorted(epoch) == [0, 1, 2, *range(100, 109)]
+
+
+def test_weights_are_shares_and_every_pair_comes_equally_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(paired_dataset.logger, "info", lambda text, *values: said.append(text % values))
+    dataset = several(tmp_path, (1, 1))
+    assert said == [
+        f"Training set {tmp_path}/mine/input: 3 pairs, 6 of the 12 samples of an epoch (50.0 %)",
+        f"Training set {tmp_path}/theirs/input: 9 pairs, 6 of the 12 samples of an epoch (50.0 %)",
+    ]
+    drawn = levels(dataset, 3)
+    for epoch in drawn:
+        assert sorted(level for level in epoch if level < 100) == [0, 0, 1, 1, 2, 2]
+        assert len({level for level in epoch if level >= 100}) == 6
+    assert sorted(level for epoch in drawn for level in epoch if level >= 100) == sorted([*range(100, 109)] * 2)
+
+
+def test_sources_resume_in_mid_epoch(tmp_path: Path) -> None:
+    dataset = several(tmp_path, (3, 1), augment="geometric")
+    whole = levels(dataset, 2, batch_size=4)
+    rest = levels(dataset, 2, batch_size=4, start_iter=4)  # an epoch is 3 iterations
+    assert rest == [[], whole[1][4:]]
+
+
+def test_sources_without_our_sampler_give_every_pair(tmp_path: Path) -> None:
+    dataset = several(tmp_path, (11, 1))
+    seen = {int(dataset[11]["lq"][0, 0, 0]) for _ in range(200)}
+    assert seen == set(range(100, 109))
+
+
+def test_shares_add_up() -> None:
+    assert shares(12, [1, 1]) == [6, 6]
+    assert shares(7, [0.1, 0.1, 0.1]) == [3, 2, 2]
+    assert shares(1000, [999, 1]) == [999, 1]
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        ({"sources": []}, r"sources: \[\] must be a list"),
+        ({"sources": [{"dataroot_lq": "a"}]}, "option dataset:sources:0:dataroot_gt is missing"),
+        ({"sources": [{"dataroot_lq": "a", "dataroot_gt": "b", "weigth": 1}]}, "sources:0:weigth is read by nobody"),
+        ({"sources": [{"dataroot_lq": "a", "dataroot_gt": "b", "weight": 0}]}, "sources:0:weight: 0 must be a number"),
+        ({"dataroot_lq": "a", "sources": [{"dataroot_lq": "a", "dataroot_gt": "b"}]}, "exclude each other"),
+        ({"phase": "val", "sources": [{"dataroot_lq": "a", "dataroot_gt": "b"}]}, "sources are for training"),
+        (
+            {"io_backend": {"type": "lmdb"}, "sources": [{"dataroot_lq": "a", "dataroot_gt": "b"}]},
+            "does not fit dataroot_lq a",
+        ),
+    ],
+)
+def test_bad_sources_are_named(extra: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        PairedRestorationDataset({"gt_size": 16, **extra})
+
+
+def test_weights_of_some_sources_and_shares_of_nothing(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="gives it no sample of 12: raise it"):
+        several(tmp_path, (1000, 1))
+    mine, theirs = source(tmp_path / "a", 1, 0), source(tmp_path / "b", 1, 0)
+    with pytest.raises(InputError, match="give each a weight, or none of them"):
+        PairedRestorationDataset({"gt_size": 16, "sources": [{**mine, "weight": 1}, theirs]})
+
+
+def test_patches_follow_their_schedule(roots: Roots) -> None:
+    later = [{"start_iter": 3, "gt_size": 24}, {"start_iter": 5, "gt_size": 32}]
+    dataset = PairedRestorationDataset(options(roots, patch_schedule=later, schedule={"batch_size": 2}))
+    sampler = ResumableSampler(dataset, 1, 0)
+    sides = []
+    for epoch in range(3):  # two iterations each
+        sampler.set_epoch(epoch)
+        for batch in DataLoader(dataset, batch_size=2, sampler=sampler, num_workers=2):
+            sides.append(tuple(batch["lq"].shape[2:]))
+    assert sides == [(16, 16), (16, 16), (24, 24), (24, 24), (32, 32), (32, 32)]
+    with pytest.raises(InputError, match="patch_schedule needs a sampler that tells iterations"):
+        dataset[0]
+    with pytest.raises(InputError, match=r"start_iter is \[5, 3\], each must be above"):
+        PairedRestorationDataset(options(roots, patch_schedule=later[::-1]))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_grey_is_the_luma_in_one_channel(roots: Roots, dtype: str) -> None:
+    sample = PairedRestorationDataset(options(roots, phase="val", grey=True, dtype=dtype))[0]
+    expected = np.rint(picture(0) @ np.array([0.299, 0.587, 0.114], np.float32))
+    scale = 1 if dtype == "uint8" else 255
+    assert sample["lq"].shape == (1, 40, 48)
+    assert np.allclose(sample["lq"][0].numpy() * scale, expected, atol=1e-4)
+
+
+def test_grey_files_come_as_they_are(tmp_path: Path) -> None:
+    image = picture(0)[..., :1]
+    for side in ("input", "target"):
+        (tmp_path / side).mkdir()
+        assert cv2.imwrite(str(tmp_path / side / "a.png"), image)
+    roots = tmp_path / "input", tmp_path / "target"
+    grey = PairedRestorationDataset(options(roots, phase="val", grey=True, dtype="uint8"))[0]["lq"]
+    colour = PairedRestorationDataset(options(roots, phase="val", dtype="uint8"))[0]["lq"]
+    assert np.array_equal(grey.numpy(), image.transpose(2, 0, 1))
+    assert torch.equal(colour, grey.expand(3, -1, -1))

@@ -57,3 +57,15 @@ def test_a_resumed_run_takes_what_was_left(behind: int, ranks: int) -> None:
         expected = [draw for epoch in range(3) for draw in draws(whole, epoch)][behind * 4 :]
         start = behind // 5
         assert [draw for epoch in range(start, 3) for draw in draws(resumed, epoch)] == expected
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_draws_tell_their_iteration(ranks: int) -> None:
+    for rank in range(ranks):
+        sampler = ResumableSampler(Pairs(20, batch_size=2, start_iter=7), ranks, rank)
+        told = []
+        for epoch in range(3):
+            sampler.set_epoch(epoch)
+            told += [draw.iteration for draw in sampler]
+        last = 3 * sampler.iters_per_epoch
+        assert told == [iteration for iteration in range(8, last + 1) for _ in range(2)]

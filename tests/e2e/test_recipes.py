@@ -109,3 +109,15 @@ def test_derain_gives_one_table_for_any_number_of_processes(tmp_path: Path) -> N
     assert lines == rows(tmp_path, "two")
     assert rows(tmp_path, "test_MPRNet_Derain", "images.csv") == rows(tmp_path, "two", "images.csv")
     assert float(lines[2]["psnr"]) == pytest.approx((float(lines[0]["psnr"]) + float(lines[1]["psnr"])) / 2)
+
+
+def test_realblur_beside_gopro(tmp_path: Path) -> None:
+    write_pairs(tmp_path / "datasets/GoPro/train", 2)
+    write_pairs(tmp_path / "datasets/RealBlur/RealBlur_J/train", 4)
+    write_pairs(tmp_path / "datasets/RealBlur/RealBlur_J/test", 1)
+    check(tmp_path, "lmdb_tools.gopro", "--source", "datasets/GoPro", "--output", "datasets/GoPro_lmdb")
+    check(tmp_path, "lmdb_tools.realblur", "--source", "datasets/RealBlur", "--output", "datasets/RealBlur_lmdb")
+    train(tmp_path, "train_MPRNet_RealBlur.yml")
+    check(tmp_path, "basicsr.test", "-opt", str(OPTIONS / "test_MPRNet_RealBlur.yml"), "--force_yml", *SMALL)
+    (line,) = rows(tmp_path, "test_MPRNet_RealBlur")
+    assert (line["dataset"], line["protocol"], line["published_psnr"]) == ("RealBlur-J", "realblur", "28.7")

@@ -130,7 +130,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
 @pytest.mark.slow
 def test_the_script_ends_in_one_line(tmp_path: Path) -> None:
     script = str(ROOT / "scripts" / "export.py")
-    done = run(tmp_path, script, "demo://derain", "net.tflite", launcher=())
+    done = run(tmp_path, script, "mprnet://demo/derain", "net.tflite", launcher=())
     assert (done.returncode, done.stdout) == (2, "")
     assert re.fullmatch(r"error: net\.tflite: suffix '\.tflite' is no kind of export; .*\n", done.stderr)
 

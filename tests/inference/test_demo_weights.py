@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mprnet_plugin.archs.config import PRESETS
 from mprnet_plugin.inference.predictor import MPRPredictor
-from mprnet_plugin.tasks import find_task
+from mprnet_plugin.tasks import TASKS, find_task
 from mprnet_plugin.weights.checkpoint import infer_config, load_state_dict
 from mprnet_plugin.weights.download import CACHE_VARIABLE, demo_weights
 
@@ -20,7 +19,7 @@ DATA = {"Deblurring": ("deblur", "GoPro/test"), "Denoising": ("denoise", "SIDD/v
 GAIN = {"Deblurring": 0.5, "Denoising": 3.0, "Deraining": 2.0}
 
 
-@pytest.mark.parametrize("task", list(PRESETS))
+@pytest.mark.parametrize("task", list(TASKS))
 def test_they_are_small_and_say_what_they_are(task: str) -> None:
     path = demo_weights(task)
     assert path is not None
@@ -30,7 +29,7 @@ def test_they_are_small_and_say_what_they_are(task: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("task", list(PRESETS))
+@pytest.mark.parametrize("task", list(TASKS))
 def test_out_of_the_box_they_restore(task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(SCRIPTS)
     demo = importlib.import_module("make_demo_data")

@@ -16,7 +16,7 @@ from mprnet_plugin.archs.mprnet_arch import MPRNet
 from mprnet_plugin.errors import InputError
 from mprnet_plugin.inference import restorer as module
 from mprnet_plugin.inference.devices import available_memory, choose_device
-from mprnet_plugin.inference.engines import Machine
+from mprnet_plugin.inference.engines import Machine, arithmetic
 from mprnet_plugin.inference.restorer import Restorer
 from tests.helpers import TINY, fill, vectors
 
@@ -279,9 +279,8 @@ def test_other_errors_are_not_taken_for_memory(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize("precision", ["auto", "fp32"])
 def test_cudnn_stays_on(precision: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     restorer = Restorer(gentle(), device="cpu", precision=precision)
-    monkeypatch.setattr(restorer, "device", torch.device("cuda"))  # settings only, nothing is computed
     before = torch.backends.cudnn.allow_tf32
-    with restorer._arithmetic():
+    with arithmetic(restorer.choice, torch.device("cuda")):  # settings only, nothing is computed
         assert torch.backends.cudnn.enabled
         assert torch.backends.cudnn.allow_tf32 is False
     assert torch.backends.cudnn.allow_tf32 is before

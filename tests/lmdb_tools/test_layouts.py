@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.io
 
-from lmdb_tools import gopro, rain13k, sidd
+from lmdb_tools import gopro, rain13k, realblur, sidd
 from lmdb_tools.layout import Pair, Picture, lmdb_key, unique_pairs
 from mprnet_plugin.errors import InputError
 
@@ -121,3 +121,63 @@ def test_long_keys_are_refused() -> None:
     some = Picture(Path("1.png"), (1, 1))
     with pytest.raises(InputError, match="491 bytes, LMDB allows 490"):
         unique_pairs([Pair("x" * 491, some, some)])
+
+
+REALBLUR = "RealBlur-J_ECC_IMCORR_centroid_itensity_ref"
+
+
+def write_listed(root: Path, listing: str, *lines: str) -> None:
+    """Write a list as RealBlur's come, with a space at the end of each line, and the pictures that it names."""
+    (root / listing).parent.mkdir(parents=True, exist_ok=True)
+    (root / listing).write_text("".join(f"{line} \n" for line in lines))
+    write(root, *(name for line in lines for name in line.split()))
+
+
+def test_realblur_as_its_lists_say(tmp_path: Path) -> None:
+    scene = f"{REALBLUR}/scene230"
+    write_listed(
+        tmp_path, "RealBlur_J_test_list.txt", *(f"{scene}/gt/gt_{n}.png {scene}/blur/blur_{n}.png" for n in (7, 12))
+    )
+    write(tmp_path, f"{scene}/gt/gt_1.png", f"{scene}/blur/blur_1.png")  # of no list, thus not packed
+    (test,) = realblur.discover(tmp_path)
+    assert (test.name, keys(test), test.published) == ("RealBlur_J_test", ["scene230/12", "scene230/7"], (980,))
+    assert test.pairs[1].input.path.name == "blur_7.png"
+    assert test.pairs[1].target.path.name == "gt_7.png"
+    assert not test.training
+
+
+@pytest.mark.parametrize("folder", ["", "datalist/RSBlur"])
+def test_rsblur_as_its_lists_say(tmp_path: Path, folder: str) -> None:
+    lines = [f"RSBlur/0001/00002{n}/gt/gt_sharp.png RSBlur/0001/00002{n}/real_blur/real_blur.png" for n in (2, 3)]
+    write_listed(tmp_path, f"{folder}/RSBlur_real_train.txt".lstrip("/"), *lines)
+    (train,) = realblur.discover(tmp_path)
+    assert (train.name, keys(train), train.published) == ("RSBlur_train", ["0001/000022", "0001/000023"], (8878,))
+    assert train.training
+    assert train.pairs[0].input.path.name == "real_blur.png"
+
+
+def test_realblur_prepared(tmp_path: Path) -> None:
+    write(
+        tmp_path, *(f"RealBlur_J/{split}/{side}/a.png" for split in ("train", "test") for side in ("input", "target"))
+    )
+    assert [split.name for split in realblur.discover(tmp_path)] == ["RealBlur_J_train", "RealBlur_J_test"]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("a/gt/gt_1.png", "RealBlur_J_test_list.txt:1: .* must be SHARP BLURRED"),
+        ("../a/gt/gt_1.png ../a/blur/blur_1.png", "must be SHARP BLURRED, paths below"),
+        ("/a/gt/gt_1.png /a/blur/blur_1.png", "must be SHARP BLURRED, paths below"),
+        ("a/gt/gt_1.png a/blur/blur_1.png", "gt_1.png is not there, though RealBlur_J_test_list.txt:1 lists it"),
+    ],
+)
+def test_realblur_lists_that_do_not_fit(tmp_path: Path, line: str, message: str) -> None:
+    (tmp_path / "RealBlur_J_test_list.txt").write_text(line + "\n")
+    with pytest.raises(InputError, match=message):
+        realblur.discover(tmp_path)
+
+
+def test_no_realblur(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no RealBlur or RSBlur; expected lists such as"):
+        realblur.discover(tmp_path)

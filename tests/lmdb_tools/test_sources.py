@@ -9,14 +9,17 @@ import cv2
 import numpy as np
 import pytest
 
-from lmdb_tools import gopro, rain13k, sidd
+from lmdb_tools import gopro, rain13k, realblur, sidd
+from lmdb_tools.sources import PACKERS
 from mprnet_plugin.errors import InputError
+from tests.helpers import ROOT
 
 LAYOUTS = {
     "gopro_prepared": ("{split}/{side}/a.png", ("train", "test"), ("input", "target")),
     "gopro_original": ("{split}/GOPR1/{side}/a.png", ("train", "test"), ("blur", "sharp")),
     "sidd_prepared": ("{split}/{side}/a.png", ("train", "val"), ("input", "target")),
     "sidd_original": ("{split}/s/1_{side}_SRGB_010.PNG", ("Data",), ("NOISY", "GT")),
+    "realblur": ("{split}/{side}/a.png", ("RealBlur_J/train", "RSBlur/test"), ("input", "target")),
     "rain": ("{split}/{side}/a.png", ("train", "test/Test100", "test/Rain100L"), ("input", "target")),
 }
 
@@ -42,6 +45,7 @@ def dry_run(module: Any, source: Path | str) -> int:
         (gopro, "gopro_original"),
         (sidd, "sidd_prepared"),
         (sidd, "sidd_original"),
+        (realblur, "realblur"),
         (rain13k, "rain"),
     ],
 )
@@ -89,3 +93,8 @@ def test_an_unknown_home_folder_is_said(capsys: pytest.CaptureFixture[str]) -> N
     with pytest.raises(SystemExit, match="2"):
         dry_run(gopro, "~nosuchuser/GoPro")
     assert "'~nosuchuser/GoPro' names a home folder that is not known" in capsys.readouterr().err
+
+
+def test_the_list_of_packers_is_that_of_the_modules() -> None:
+    modules = (ROOT / "lmdb_tools").glob("*.py")
+    assert {path.stem for path in modules if "\nDATASET = " in path.read_text(encoding="utf-8")} == set(PACKERS)

@@ -10,9 +10,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from demo_data import camera, folders, images, photographs
+from demo_data import folders, photographs
 from demo_data.folders import RECORD, Settings, make_demo_data
 from mprnet_plugin.data.paired_dataset import PairedRestorationDataset
 from mprnet_plugin.errors import InputError
@@ -40,14 +39,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
-
-
-def grey(level: float, side: int = 128) -> NDArray[np.float32]:
-    return np.full((side, side, 3), level, np.float32)
-
-
-def rng() -> np.random.Generator:
-    return np.random.default_rng(7)
 
 
 @pytest.mark.parametrize("folder", SETS)
@@ -85,67 +76,6 @@ def test_previews(made: Path) -> None:
     preview = cv2.imread(str(made / "previews" / "denoise.png"))
     assert preview is not None
     assert preview.shape == (3 * (64 + 24), 2 * 64, 3)
-
-
-def test_srgb_curve_there_and_back() -> None:
-    levels = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, axis=2)
-    np.testing.assert_array_equal(images.to_srgb(images.to_linear(levels)), levels)
-    # IEC 61966-2-1: 8-bit 188 is half of the light, 10 lies on the straight part.
-    assert images.to_linear(np.array([188], np.uint8))[0] == pytest.approx(0.5, abs=0.003)
-    assert images.to_linear(np.array([10], np.uint8))[0] == pytest.approx(10 / 255 / 12.92, rel=1e-6)
-
-
-def test_shake_moves_nothing_on_average_and_smoothly() -> None:
-    for seed in range(20):
-        path = camera.shake_path(np.random.default_rng(seed))
-        steps = np.diff(path[:, :2], axis=0)
-        assert np.abs(path.mean(axis=0)).max() < 1e-9
-        assert 6 <= np.linalg.norm(steps, axis=1).sum() <= 18
-        assert np.linalg.norm(np.diff(steps, axis=0), axis=1).max() < 0.35 * np.linalg.norm(steps, axis=1).max()
-        assert np.abs(path[:, :2]).max() < photographs.MARGIN
-        assert np.ptp(path[:, 2]) <= 0.5
-
-
-def test_blur_is_a_mean_in_linear_light() -> None:
-    np.testing.assert_allclose(camera.shake(grey(0.3), rng()), 0.3, atol=1e-5)
-    point = np.zeros((129, 129, 3), np.float32)
-    point[64, 64] = 1
-    trace = camera.shake(point, rng())
-    assert trace.sum() == pytest.approx(3, rel=1e-3)  # light is spread, not lost
-    # The trace is the path itself: same mean position, same spread (turning about the centre moves nothing there).
-    path = camera.shake_path(rng())[:, :2]
-    weight = trace[..., 0] / trace[..., 0].sum()
-    down, right = np.mgrid[:129, :129] - 64
-    assert [(weight * right).sum(), (weight * down).sum()] == pytest.approx([0, 0], abs=0.05)
-    assert (weight * right**2).sum() == pytest.approx(path[:, 0].var(), abs=0.4)
-    assert (weight * down**2).sum() == pytest.approx(path[:, 1].var(), abs=0.4)
-
-
-def test_noise_keeps_the_mean_and_its_variance_grows_linearly_with_light() -> None:
-    levels = np.array([0.0, 0.1, 0.3, 0.6, 0.9])
-    variances = []
-    for level in levels:
-        noisy = camera.sensor_noise(grey(float(level)), rng())
-        assert noisy.mean(axis=(0, 1)) == pytest.approx([level] * 3, abs=0.006)
-        variances.append(noisy.var(axis=(0, 1)))
-    for channel in np.transpose(variances):
-        slope, read = np.polyfit(levels, channel, 1)
-        assert 1 / 400 * 0.95 < slope < 2.4 / 60 * 1.05
-        assert read > 0
-        np.testing.assert_allclose(channel, slope * levels + read, rtol=0.08, atol=2e-5)
-    # Red and blue are amplified by the white balance, and so is their noise.
-    assert variances[-1][0] > 1.3 * variances[-1][1] < variances[-1][2]
-
-
-def test_rain_adds_the_skys_light_only_and_more_of_it_when_denser() -> None:
-    covers = [camera.streaks((768, 768), rng(), density).mean() for density in (0.4, 1.0, 2.0)]
-    assert 0 < covers[0] < covers[1] < covers[2] < 0.5
-    dark, bright = camera.rain(1.0)(grey(0), rng()), camera.rain(1.0)(grey(1), rng())
-    assert dark.min() >= 0
-    assert dark.mean() > 0.005
-    assert bright.max() <= 1
-    assert bright.mean() < 1
-    assert np.median(dark) < 0.02  # most of the picture stays as it was
 
 
 def test_what_is_there_with_equal_settings_is_kept(made: Path) -> None:
@@ -186,7 +116,7 @@ def test_nothing_is_left_behind_when_it_fails(tmp_path: Path, monkeypatch: pytes
 
 def write_photograph(path: Path, height: int, width: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    assert cv2.imwrite(str(path), rng().integers(0, 256, (height, width, 3), np.uint8))
+    assert cv2.imwrite(str(path), np.random.default_rng(7).integers(0, 256, (height, width, 3), np.uint8))
 
 
 def test_photographs_of_ones_own_join_for_training_and_replace_for_testing(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import functools
+import logging
 import os
 import re
 import sys
@@ -69,6 +70,8 @@ def wrap_parse_options(original: ParseOptions) -> ParseOptions:
     @functools.wraps(original)
     def parse_options(root_path: str, is_train: bool = True) -> tuple[Opt, argparse.Namespace]:
         report_input_errors(is_train)
+        # What the datasets say of themselves goes where the host's lines go, the log file included.
+        logging.getLogger("mprnet_plugin").parent = logging.getLogger("basicsr")
         args = _parser(is_train).parse_args()
         check_launcher(args.launcher)
         opt = read_options(args.opt)

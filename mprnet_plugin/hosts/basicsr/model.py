@@ -32,6 +32,7 @@ from mprnet_plugin.training.processes import from_first_process
 from mprnet_plugin.training.showcase import Showcase
 from mprnet_plugin.training.step import TrainingStep, prepare_network
 from mprnet_plugin.weights.checkpoint import load_into, load_state_dict
+from mprnet_plugin.weights.choice import find_file
 
 HOST_KEYS = ("params", "params_ema")
 """Entries of a checkpoint that the host asks for of its own accord."""
@@ -247,13 +248,14 @@ class MPRNetModel(ResumableModel):
 
 def _weights(path: str, param_key: str | None) -> dict[str, Tensor]:
     """Read weights of any form; an entry that the host asks for of its own accord need not be there."""
+    file = find_file(path)
     try:
-        return load_state_dict(path, param_key)
+        return load_state_dict(file, param_key)
     except InputError:
         if param_key not in HOST_KEYS:
             raise
         # The authors' files and safetensors have no such entry; a file that is broken says so again.
-        return load_state_dict(path)
+        return load_state_dict(file)
 
 
 def _first_metric(scored: Mapping[int, val.Scored]) -> dict[int, float]:

@@ -15,27 +15,19 @@ import torch
 from basicsr.utils import registry
 
 from mprnet_plugin.archs.local_pooling import MPRNetLocal, use_local_pooling
-from mprnet_plugin.archs.mprnet_arch import SIZE_MULTIPLE, STAGES, MPRNet
+from mprnet_plugin.archs.mprnet_arch import STAGES, MPRNet
 from mprnet_plugin.errors import InputError, nearest
-from mprnet_plugin.hosts.basicsr.component_checks import check_call, check_loss, lookup, try_call
+from mprnet_plugin.hosts.basicsr.component_checks import check_call, check_loss, try_call
+from mprnet_plugin.hosts.basicsr.dataset_checks import absent_sets, check_datasets, check_metric, is_there
 from mprnet_plugin.hosts.basicsr.metrics import scoring_of, watched
 from mprnet_plugin.hosts.basicsr.parts import check_schedule, optimizers, schedule_arguments, schedulers
-from mprnet_plugin.hosts.basicsr.run_options import MODEL_TYPE, LoggerOptions, RunOptions, dataset_options
+from mprnet_plugin.hosts.basicsr.run_options import MODEL_TYPE, LoggerOptions, PathOptions, RunOptions
 from mprnet_plugin.training.options import TrainOptions, ValOptions
 from mprnet_plugin.training.step import prepare_network
 from mprnet_plugin.typed_options import Component, shorten
+from mprnet_plugin.weights.choice import find_file, published_task
 
-__all__ = ["absent_sets", "check_model_type", "check_options", "check_wandb"]
-
-ROOTS = ("dataroot_lq", "dataroot_gt")
-
-
-def _there(path: object) -> bool:
-    """Tell whether a path of an option exists; one that the system cannot even look up does not."""
-    try:
-        return Path(str(path)).expanduser().exists()
-    except (OSError, ValueError, RuntimeError):  # too long, a NUL, ~nosuchuser
-        return False
+__all__ = ["check_model_type", "check_options", "check_wandb"]
 
 
 def check_model_type(opt: Mapping[str, Any], source: str) -> None:
@@ -61,6 +53,8 @@ def _check_stock_model(opt: Mapping[str, Any], where: str) -> None:
             f"model_type: {MODEL_TYPE}"
         )
     for phase, section in datasets.items() if isinstance(datasets, dict) else ():
+        if isinstance(section, dict) and section.get("patch_schedule") is not None:
+            raise InputError(f"{where} counts no iterations for datasets:{phase}:patch_schedule: use {MODEL_TYPE}")
         if isinstance(section, dict) and section.get("dtype") == "uint8":
             raise InputError(
                 f"{where} takes floats: write datasets:{phase}:dtype: float32, or model_type: {MODEL_TYPE}"
@@ -98,19 +92,23 @@ def _check(opt: Mapping[str, Any], is_train: bool) -> None:
     net = _check_network(options.network_g)
     val = options.val or ValOptions()
     _check_val(val, net)
-    _check_datasets(options, val, net, is_train)
+    check_datasets(options, val, net, is_train)
     if is_train:
         _check_watched(options, val)
     if options.logger is not None and options.logger.safetensors and not isinstance(net, MPRNet):
         raise InputError(f"logger:safetensors: is for MPRNet, network_g is {type(net).__name__}: leave it out")
-    for key in ("pretrain_network_g", "resume_state"):
-        path = getattr(options.path, key)
-        if path and not _there(path):
-            raise InputError(f"path:{key}: {shorten(path)} does not exist in {Path.cwd()}; correct the path")
+    _check_paths(options.path)
     if is_train and options.train is not None:
         try_call(prepare_network, {}, "train", net, options.train)
         _check_train(options.train)
         _check_losses(options.train, net)
+
+
+def _check_paths(paths: PathOptions) -> None:
+    for key in ("pretrain_network_g", "resume_state"):
+        path = getattr(paths, key)
+        if path and not (key == "pretrain_network_g" and published_task(path)) and not is_there(find_file(path)):
+            raise InputError(f"path:{key}: {shorten(path)} does not exist in {Path.cwd()}; correct the path")
 
 
 def _needs(options: RunOptions, names: Iterable[str]) -> None:
@@ -139,73 +137,6 @@ def check_wandb(logger: LoggerOptions | None) -> None:
         raise InputError("logger:wandb: sends what TensorBoard gets: write logger:use_tb_logger: true")
 
 
-def absent_sets(datasets: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Return the sets marked ``optional: true`` whose files are not there."""
-    return [
-        phase
-        for phase, section in datasets.items()
-        if section.get("optional") is True and not all(_there(section[key]) for key in ROOTS if key in section)
-    ]
-
-
-def _check_datasets(options: RunOptions, val: ValOptions, net: torch.nn.Module, is_train: bool) -> None:
-    datasets, phases = options.datasets, ("train", "val") if is_train else ("val", "test")
-    if not datasets or (is_train and "train" not in datasets):
-        raise InputError(f"datasets: needs sections {' and '.join(phases)}")
-    absent = absent_sets(datasets)
-    if len(absent) == len(datasets):
-        wanted = ", ".join(str(datasets[phase].get("dataroot_lq")) for phase in absent)
-        raise InputError(f"datasets: none of {wanted} exists in {Path.cwd()}; put one there or correct the paths")
-    names: list[str] = []
-    for phase, section in datasets.items():
-        kind = phase.split("_")[0]
-        if kind not in phases:
-            raise InputError(f"datasets:{phase}: phases start with {' or '.join(phases)}, {nearest(phase, phases)}")
-        if phase not in absent:
-            _check_dataset(section, f"datasets:{phase}", kind, val, net)
-            names += [str(section.get("name") or phase)] if kind != "train" else []
-    for name in names:
-        if names.count(name) > 1:
-            raise InputError(f"datasets: {name!r} names several sets, whose results would be one: rename one")
-
-
-def _check_loader(section: Mapping[str, Any], where: str, kind: str) -> None:
-    if kind == "train" and not {"batch_size", "batch_size_per_gpu"} & section.keys():
-        raise InputError(f"{where}: batch_size is missing (of one optimiser step, over all processes)")
-    if section.get("prefetch_mode") == "cpu":
-        raise InputError(
-            f"{where}:prefetch_mode: cpu waits for ever where a picture is damaged: leave it out, and set "
-            "num_worker_per_gpu: 2 and persistent_workers: true"
-        )
-    if section.get("prefetch_mode") == "cuda" and not torch.cuda.is_available():
-        raise InputError(f"{where}:prefetch_mode: cuda needs a GPU: leave it out")
-    if section.get("prefetch_mode") == "cuda" and section.get("pin_memory") is not True:
-        raise InputError(f"{where}:prefetch_mode: cuda needs pinned memory: write pin_memory: true beside it")
-    if {"batch_size", "batch_size_per_gpu"} <= section.keys():
-        raise InputError(
-            f"{where}: batch_size (of all processes) and batch_size_per_gpu (of each) exclude each other: leave out one"
-        )
-
-
-def _check_dataset(section: Mapping[str, Any], where: str, kind: str, val: ValOptions, net: torch.nn.Module) -> None:
-    _check_loader(section, where, kind)
-    dataset = lookup(section.get("type"), registry.DATASET_REGISTRY, where)
-    if (options := dataset_options(dataset, kind == "train")) is not None:
-        options.read({"phase": kind, **section}, where)
-    if kind != "train":
-        try:
-            scoring_of(section, val)
-        except InputError as error:
-            raise InputError(f"{where}: {error}") from error
-        for name, metric in (section.get("metrics") or {}).items():
-            _check_metric(Component.read(metric, f"{where}:metrics:{name}"), f"{where}:metrics:{name}")
-    elif isinstance(net, MPRNet) and isinstance(section.get("gt_size"), int) and section["gt_size"] % SIZE_MULTIPLE:
-        raise InputError(f"{where}:gt_size: {section['gt_size']} must be a multiple of {SIZE_MULTIPLE} for MPRNet")
-    for key in ROOTS:
-        if section.get(key) and not _there(section[key]):
-            raise InputError(f"{where}:{key}: {shorten(section[key])} does not exist in {Path.cwd()}; correct the path")
-
-
 def _check_watched(options: RunOptions, val: ValOptions) -> None:
     """Check the metrics that save_best and early_stopping go by."""
     wanted = {"logger:save_best": options.logger.save_best if options.logger else None}
@@ -227,17 +158,13 @@ def _check_watched(options: RunOptions, val: ValOptions) -> None:
             raise InputError(f"{where}: {error}") from error
 
 
-def _check_metric(metric: Component, where: str) -> None:
-    check_call(metric, registry.METRIC_REGISTRY, where, {"better"}, ("img", "img2"))
-
-
 def _check_val(val: ValOptions, net: torch.nn.Module) -> None:
     if val.local_pooling is not None:
         if not isinstance(net, MPRNet):
             raise InputError(f"val:local_pooling: is for MPRNet, network_g is {type(net).__name__}: leave it out")
         try_call(use_local_pooling, val.local_pooling.model_dump(), "val:local_pooling", net)
     for name, metric in (val.metrics or {}).items():
-        _check_metric(metric, f"val:metrics:{name}")
+        check_metric(metric, f"val:metrics:{name}")
 
 
 def _check_network(network: Component) -> torch.nn.Module:

@@ -10,7 +10,7 @@ import torch
 from basicsr.utils import registry
 
 from mprnet_plugin.errors import InputError
-from mprnet_plugin.hosts.basicsr.option_checks import absent_sets
+from mprnet_plugin.hosts.basicsr.dataset_checks import absent_sets
 from mprnet_plugin.hosts.basicsr.run_options import MODEL_TYPE, LoggerOptions, RunOptions, as_typed, dataset_options
 
 __all__ = ["fill_defaults", "fix_batch", "fix_devices", "schedule_datasets"]
@@ -48,6 +48,18 @@ def fill_defaults(opt: Opt, is_train: bool) -> None:
             sys.stderr.write(f"{section.get('name', phase)} is left out: {section.get('dataroot_lq')} is not there\n")
     for phase, section in opt["datasets"].items():
         _fill_dataset(phase, section)
+    if is_train:
+        _fill_local_pooling(opt)
+
+
+def _fill_local_pooling(opt: Opt) -> None:
+    """Local pooling fits its windows to the patches of training, the last ones where their size changes."""
+    train, pooling = opt["datasets"]["train"], (opt.get("val") or {}).get("local_pooling")
+    if pooling is None or "train_size" in pooling or "gt_size" not in train:
+        return
+    pooling["train_size"] = [train, *(train.get("patch_schedule") or ())][-1]["gt_size"]
+    if os.environ.get("RANK", "0") == "0":
+        sys.stderr.write(f"val:local_pooling:train_size is {pooling['train_size']}, the patches of datasets:train\n")
 
 
 def _fill_dataset(phase: str, section: Opt) -> None:

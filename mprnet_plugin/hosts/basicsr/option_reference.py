@@ -17,8 +17,16 @@ from mprnet_plugin.archs.config import MPRNetConfig
 from mprnet_plugin.archs.local_pooling import MPRNetLocal
 from mprnet_plugin.archs.mprnet_arch import MPRNet
 from mprnet_plugin.data.dnd import DNDDataset
-from mprnet_plugin.data.paired_dataset import PairedRestorationDataset
+from mprnet_plugin.data.paired_dataset import PairedRestorationDataset, SourceOptions
+from mprnet_plugin.data.samples import PatchOptions
 from mprnet_plugin.data.sidd_blocks import SIDDBlocksDataset
+from mprnet_plugin.data.synthetic_dataset import (
+    BlurOptions,
+    JpegOptions,
+    NoiseOptions,
+    RainOptions,
+    SyntheticDegradationDataset,
+)
 from mprnet_plugin.errors import InputError, nearest, run_command
 from mprnet_plugin.files import whole_file
 from mprnet_plugin.hosts.basicsr.run_options import (
@@ -46,7 +54,7 @@ from mprnet_plugin.typed_options import Options, expected
 
 __all__ = ["SECTIONS", "explain", "names", "reference", "schema"]
 
-DATASETS = (PairedRestorationDataset, SIDDBlocksDataset, DNDDataset)
+DATASETS = (PairedRestorationDataset, SyntheticDegradationDataset, SIDDBlocksDataset, DNDDataset)
 
 
 class LocalNetworkOptions(LocalPoolingOptions, MPRNetConfig):
@@ -66,6 +74,12 @@ SECTIONS = (
     Section("datasets:val", EvaluationSetOptions),
     *(Section(f"datasets:NAME (type: {dataset.__name__})", dataset.options_class) for dataset in DATASETS),
     Section("datasets:NAME (type: PairedImageDataset)", HostPairedOptions),
+    Section("datasets:train:sources", SourceOptions),
+    Section("datasets:train:patch_schedule", PatchOptions),
+    Section("datasets:train:rain", RainOptions),
+    Section("datasets:train:blur", BlurOptions),
+    Section("datasets:train:noise", NoiseOptions),
+    Section("datasets:train:jpeg", JpegOptions),
     Section("network_g (type: MPRNet)", MPRNetConfig),
     Section("path", PathOptions),
     Section("train", TrainOptions),

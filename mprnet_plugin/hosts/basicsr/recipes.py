@@ -64,10 +64,9 @@ def _typed(opt: Mapping[str, Any]) -> dict[str, Any]:
     content = RunOptions.read(opt).model_dump()
     for phase, section in content["datasets"].items():
         dataset = registry.DATASET_REGISTRY.get(section["type"])
-        if hasattr(dataset, "options_class"):
-            kind = phase.split("_")[0]
-            typed = dataset_options(dataset, kind == "train").read({"phase": kind, **section})
-            content["datasets"][phase] = typed.model_dump()
+        kind = phase.split("_")[0]
+        if (section_class := dataset_options(dataset, kind == "train")) is not None:
+            content["datasets"][phase] = section_class.read({"phase": kind, **section}).model_dump()
     return content
 
 

@@ -17,13 +17,15 @@ def register_all() -> None:
     from mprnet_plugin.data.dnd import DNDDataset
     from mprnet_plugin.data.paired_dataset import PairedRestorationDataset
     from mprnet_plugin.data.sidd_blocks import SIDDBlocksDataset
+    from mprnet_plugin.data.synthetic_dataset import SyntheticDegradationDataset
     from mprnet_plugin.hosts.basicsr.metrics import METRICS, pyiqa
     from mprnet_plugin.hosts.basicsr.model import MPRNetModel
 
     for target, parts in (
         (registry.ARCH_REGISTRY, [MPRNet, MPRNetLocal]),
         (registry.LOSS_REGISTRY, _losses()),
-        (registry.DATASET_REGISTRY, [PairedRestorationDataset, SIDDBlocksDataset, DNDDataset]),
+        (registry.DATASET_REGISTRY, [PairedRestorationDataset, SyntheticDegradationDataset]),
+        (registry.DATASET_REGISTRY, [SIDDBlocksDataset, DNDDataset]),
         (registry.METRIC_REGISTRY, [*METRICS.values(), pyiqa]),
         (registry.MODEL_REGISTRY, [MPRNetModel]),
     ):

@@ -143,10 +143,11 @@ class ResumableModel(SRModel):  # type: ignore[misc]
     def networks(self) -> dict[str, dict[str, Tensor]]:
         """Return the weights by the entries that the host has for them."""
         nets = {"params": self.net_g, **({"params_ema": self.net_g_ema} if hasattr(self, "net_g_ema") else {})}
-        return {
-            key: {name: value.detach().cpu() for name, value in self.get_bare_model(net).state_dict().items()}
-            for key, net in nets.items()
-        }
+        return {key: self._weights_of(net) for key, net in nets.items()}
+
+    def _weights_of(self, net: Any) -> dict[str, Tensor]:
+        state = self.get_bare_model(net).state_dict()
+        return {name: value.detach().cpu().contiguous() for name, value in state.items()}
 
     def keep_best(self, dataset: str, means: Scores, scoring: Scoring, iteration: int) -> None:
         """Keep the network that a validation has just scored, where it is the best so far by ``logger:save_best``."""
@@ -161,7 +162,6 @@ class ResumableModel(SRModel):  # type: ignore[misc]
         """Return how each validation set is scored, in the order of the options."""
         sets = [section for phase, section in self.opt["datasets"].items() if phase.split("_")[0] == "val"]
         return {section["name"]: scoring_of(section, self.val_options) for section in sets}
-
 
     def update_learning_rate(self, current_iter: int, warmup_iter: int = -1) -> None:
         """Set the rate of the iteration that begins; between two iterations is also where a run stops.
@@ -245,10 +245,7 @@ class ResumableModel(SRModel):  # type: ignore[misc]
         nets = net if isinstance(net, list) else [net]
         keys = param_key if isinstance(param_key, list) else [param_key]
         name = "latest" if current_iter == -1 else current_iter
-        content = {
-            key: {k: v.detach().cpu().contiguous() for k, v in self.get_bare_model(n).state_dict().items()}
-            for n, key in zip(nets, keys, strict=True)
-        }
+        content = {key: self._weights_of(one) for one, key in zip(nets, keys, strict=True)}
         checkpoints.check_finite_weights(content, self.iteration)
         checkpoints.save(content, Path(self.opt["path"]["models"]) / f"{net_label}_{name}.pth")
 

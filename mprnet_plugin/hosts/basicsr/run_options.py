@@ -53,7 +53,9 @@ class PathOptions(Options):
     """Files to start from."""
 
     pretrain_network_g: Text | None = Field(
-        None, description="weights to start from or to test: ours, the host's, the authors' or PaddleGAN's"
+        None,
+        description="weights to start from or to test: a file (ours, the host's, the authors' or PaddleGAN's), "
+        "mprnet://Deblurring (published) or mprnet://demo/Deblurring (small, from this package)",
     )
     param_key_g: Text | None = Field(
         None, description="entry of the file that holds them; the moving average if left out"

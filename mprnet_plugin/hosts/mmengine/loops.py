@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -31,6 +32,8 @@ class ResumableTrainLoop(IterBasedTrainLoop):  # type: ignore[misc]
     """
 
     def __init__(self, runner: Any, dataloader: Any, **schedule: Any) -> None:
+        # What the datasets say of themselves goes where the run's lines go.
+        logging.getLogger("mprnet_plugin").parent = runner.logger
         if not isinstance(dataloader, DataLoader):
             dataloader = runner.build_dataloader(dataloader, seed=runner.seed)
         # Before loading processes start, which copy the dataset.

@@ -10,6 +10,7 @@ from mprnet_plugin.archs.local_pooling import MPRNetLocal
 from mprnet_plugin.archs.mprnet_arch import MPRNet
 from mprnet_plugin.data.paired_dataset import PairedRestorationDataset
 from mprnet_plugin.data.sidd_blocks import SIDDBlocksDataset
+from mprnet_plugin.data.synthetic_dataset import SyntheticDegradationDataset
 from mprnet_plugin.hosts.mmengine import registry
 from mprnet_plugin.hosts.mmengine.dataset import from_keywords
 from mprnet_plugin.hosts.mmengine.hooks import PicturesHook, RestorationHook, SpeedHook
@@ -32,7 +33,10 @@ PARTS = (
     (registry.MODELS, [MPRNet, MPRNetLocal, MPRNetRestorer, RestorationPreprocessor, SelfEnsemble]),
     (registry.MODELS, [CharbonnierLoss, EdgeLoss]),
     (registry.MODEL_WRAPPERS, [DistributedRestorer]),
-    (registry.DATASETS, [from_keywords(PairedRestorationDataset), from_keywords(SIDDBlocksDataset)]),
+    (
+        registry.DATASETS,
+        [from_keywords(one) for one in (PairedRestorationDataset, SyntheticDegradationDataset, SIDDBlocksDataset)],
+    ),
     (registry.DATA_SAMPLERS, [EndlessSampler]),
     (registry.METRICS, [RestorationMetric]),
     (registry.HOOKS, [RestorationHook, SpeedHook, PicturesHook]),

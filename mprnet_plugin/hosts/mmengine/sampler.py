@@ -32,8 +32,9 @@ class EndlessSampler(Sampler[Draw]):
     def __init__(self, dataset: ScheduledDataset, seed: int | None = None, ratio: float = 1) -> None:
         if not hasattr(dataset, "schedule"):
             raise InputError(
-                f"sampler EndlessSampler draws from PairedRestorationDataset, not from {type(dataset).__name__}: use "
-                "it without a wrapper, or sampler=dict(type='InfiniteSampler', shuffle=True)"
+                "sampler EndlessSampler draws from PairedRestorationDataset and SyntheticDegradationDataset, not from "
+                f"{type(dataset).__name__}: use one without a wrapper, or sampler=dict(type='InfiniteSampler', "
+                "shuffle=True)"
             )
         self.dataset = dataset
         self.ratio = ratio

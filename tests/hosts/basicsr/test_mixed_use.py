@@ -115,6 +115,9 @@ def test_what_stock_models_cannot_take_is_said(folder: Path) -> None:
     opt["datasets"]["train"]["dtype"] = "uint8"
     with pytest.raises(InputError, match="SRModel takes floats: write datasets:train:dtype: float32"):
         check(opt)
+    opt["datasets"]["train"] |= {"dtype": "float32", "patch_schedule": [{"start_iter": 2, "gt_size": 40}]}
+    with pytest.raises(InputError, match="SRModel counts no iterations for datasets:train:patch_schedule"):
+        check(opt)
 
 
 def test_stock_metrics_of_floats_are_refused(folder: Path) -> None:

@@ -72,6 +72,27 @@ def test_numbers_as_people_write_them(opt: dict[str, Any]) -> None:
     assert (opt["train"]["total_iter"], opt["name"], opt["train"]["micro_batch_size"]) == (400000, "2024", 2)
 
 
+@pytest.mark.parametrize(("schedule", "side"), [(None, 32), ([{"start_iter": 4, "gt_size": 64}], 64)])
+def test_local_pooling_fits_the_patches_of_training(
+    opt: dict[str, Any], schedule: Any, side: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    opt["datasets"]["train"]["patch_schedule"] = schedule
+    opt["val"]["local_pooling"] = {"base_size": 300}
+    fill_defaults(opt, is_train=True)
+    assert opt["val"]["local_pooling"] == {"base_size": 300, "train_size": side}
+    assert f"val:local_pooling:train_size is {side}, the patches of datasets:train" in capsys.readouterr().err
+    opt["val"]["local_pooling"] = {"train_size": 128}
+    fill_defaults(opt, is_train=True)
+    assert opt["val"]["local_pooling"] == {"train_size": 128}
+    assert capsys.readouterr().err == ""
+
+
+def test_weights_that_have_a_name_need_no_file(opt: dict[str, Any]) -> None:
+    for name in ("mprnet://Deblurring", "mprnet://denoise", "mprnet://demo/Denoising"):
+        opt["path"]["pretrain_network_g"] = name
+        check_options(opt, "run.yml", is_train=True)
+
+
 def test_sets_of_one_name(opt: dict[str, Any]) -> None:
     opt["datasets"]["val"]["name"] = "GoPro"
     opt["datasets"]["val_2"] = dict(opt["datasets"]["val"])
@@ -114,7 +135,7 @@ def test_no_workers_are_none_to_keep() -> None:
         "network_g:reduction=99": "network_g: reduction=99 must be between",
         "network_g=MPRNet": "network_g: 'MPRNet' must be a section with a type",
         "datasets:train:gt_size=0": "datasets:train:gt_size: 0 must be a whole number, at least 1 and at most 4096",
-        "datasets:train:dataroot_lq=nowhere": "'nowhere' does not exist",
+        "datasets:train:dataroot_lq=nowhere": "datasets:train:dataroot_lq: 'nowhere' does not exist",
         "datasets:train:type=PairedDataset": "'PairedDataset' is not known",
         "datasets:train={}": "datasets:train: batch_size is missing",
         "val:metrics:psnr:type=calculate_pnsr": "did you mean 'calculate_psnr'",
@@ -149,6 +170,22 @@ def test_no_workers_are_none_to_keep() -> None:
         "val:round_to_uint8=0.5": "val:round_to_uint8: 0.5 must be true or false",
         "datasets:train:gt_size=30000": "datasets:train:gt_size: 30000 must be a whole number",
         "datasets:train:gt_size=36": "datasets:train:gt_size: 36 must be a multiple of 8 for MPRNet",
+        "datasets:train:patch_schedule=[{start_iter: 4, gt_size: 36}]": "patch_schedule:0:gt_size: 36 must be",
+        "datasets:train:patch_schedule=[{start_iter: 0, gt_size: 40}]": "patch_schedule:0:start_iter: 0 must be",
+        "datasets:train:patch_schedule=[{start_itr: 4}]": "patch_schedule:0:start_itr is read by nobody, did you mean",
+        "datasets:train:sources=[{dataroot_lq: in, dataroot_gt: out}]": "dataroot_lq and sources exclude each other",
+        "datasets:train={type: PairedRestorationDataset, gt_size: 32, batch_size: 4, sources: [{dataroot_lq: in, "
+        "dataroot_gt: nowhere}]}": "datasets:train:sources:0:dataroot_gt: 'nowhere' does not exist",
+        "datasets:train={type: SyntheticDegradationDataset, gt_size: 32, batch_size: 4, dataroot_gt: out}": (
+            "datasets:train: nothing degrades the photographs"
+        ),
+        "datasets:train={type: SyntheticDegradationDataset, gt_size: 32, batch_size: 4, dataroot_gt: out, noise: "
+        "{electrons: [9, 1]}}": "datasets:train:noise:electrons: [9",
+        "datasets:train:grey=true": "has 1 channels, network_g takes 3 and gives 3: use in_c and out_c 1",
+        "network_g={type: MPRNet, n_feat: 8, in_c: 1, out_c: 1}": "takes 1 and gives 1: write grey: true in each set",
+        "path:pretrain_network_g=mprnet://demo/Denoisign": "task 'Denoisign' is unknown, did you mean 'denoise'",
+        "path:pretrain_network_g=mprnet://Deblurring-light": "these weights have no address of their own",
+        "path:pretrain_network_g=mprnet://nowhere.pth": "'mprnet://nowhere.pth' does not exist",
         "datasets:val:protocol=gorpo": "datasets:val: protocol 'gorpo' is unknown, did you mean 'gopro'",
         "datasets:val:protocol=rain": "datasets:val: metric psnr is calculate_psnr, but protocol rain means calculate",
         "network_g=[]": "network_g: [] must be a section with a type",
@@ -283,7 +320,9 @@ def test_the_batch_is_stated_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_options_that_we_ship_are_valid(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     opt = read_options(str(path))
-    roots = [section.get(key) for section in opt["datasets"].values() for key in ("dataroot_lq", "dataroot_gt")]
+    sections = list(opt["datasets"].values())
+    sections += [source for section in sections for source in section.get("sources", ())]
+    roots = [section.get(key) for section in sections for key in ("dataroot_lq", "dataroot_gt")]
     for root in [*roots, opt.get("path", {}).get("pretrain_network_g")]:
         if root:
             Path(root).parent.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import subprocess
 import sys
@@ -27,7 +28,7 @@ from mprnet_plugin.hosts.mmengine.hooks import PicturesHook, RestorationHook
 from mprnet_plugin.hosts.mmengine.inferencer import MPRNetInferencer
 from mprnet_plugin.hosts.mmengine.loops import _iterations_per_epoch
 from mprnet_plugin.hosts.mmengine.metric import RestorationMetric
-from mprnet_plugin.hosts.mmengine.registry import DATASETS, MODELS
+from mprnet_plugin.hosts.mmengine.registry import DATA_SAMPLERS, DATASETS, MODELS
 from mprnet_plugin.hosts.mmengine.sampler import EndlessSampler
 from mprnet_plugin.inference.restorer import Restorer
 from mprnet_plugin.weights.convert import save_weights
@@ -239,6 +240,24 @@ def test_an_inferencer_is_the_restorer(tmp_path: Path) -> None:
     written = cv2.imread(str(tmp_path / "out" / "a.png"))
     assert written is not None
     np.testing.assert_array_equal(written[..., ::-1], expected)
+
+
+def test_clean_photographs_and_several_sets_as_keywords(tmp_path: Path) -> None:
+    for number in range(4):
+        write_picture(tmp_path / "a" / f"{number}.png", picture(number))
+    root = str(tmp_path / "a")
+    options = {"gt_size": 16, "patch_schedule": [{"start_iter": 3, "gt_size": 24}]}
+    sources = [{"dataroot_lq": root, "dataroot_gt": root, "weight": weight} for weight in (1, 3)]
+    for section in (
+        {"type": "SyntheticDegradationDataset", "dataroot_gt": root, "noise": {"electrons": (30, 60)}},
+        {"type": "PairedRestorationDataset", "sources": sources},
+    ):
+        dataset = DATASETS.build({**section, **options})
+        dataset.schedule = dataset.schedule._replace(batch_size=2)
+        sampler = DATA_SAMPLERS.build({"type": "EndlessSampler", "dataset": dataset, "seed": 1})
+        length = len(dataset) // 2
+        sides = [dataset[draw]["lq"].shape[1] for draw in itertools.islice(sampler, 4 * length)]
+        assert sides == [16] * 4 + [24] * (4 * length - 4)
 
 
 def test_neither_host_imports_the_other() -> None:
