@@ -75,14 +75,13 @@ def write_run(work: Path, iterations: int, batch: int, patch: int) -> None:
 def watch(inside: list[float], begins: list[tuple[float, int]]) -> None:
     """Take down how long the step's parts take, and when each iteration begins, with how many parts before it."""
     __import__("basicsr")  # with which the model is registered
-    from mprnet_plugin.hosts.basicsr.model import MPRNetModel
+    from mprnet_plugin.hosts.basicsr.resumable_model import ResumableModel
 
-    begin = MPRNetModel.update_learning_rate
+    begin = ResumableModel.update_learning_rate
 
-    @functools.wraps(begin)
-    def noted(model: MPRNetModel, *arguments: int, **named: int) -> None:
+    def noted(model: ResumableModel, current_iter: int, warmup_iter: int = -1) -> None:
         begins.append((time.perf_counter(), len(inside)))
-        begin(model, *arguments, **named)
+        begin(model, current_iter, warmup_iter)
 
     def timed(call: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(call)
@@ -96,7 +95,7 @@ def watch(inside: list[float], begins: list[tuple[float, int]]) -> None:
 
         return run
 
-    MPRNetModel.update_learning_rate = noted  # type: ignore[method-assign,assignment]
+    ResumableModel.update_learning_rate = noted  # type: ignore[method-assign, assignment]
     TrainingStep._backward = timed(TrainingStep._backward)  # type: ignore[method-assign]
     torch.optim.Adam.step = timed(torch.optim.Adam.step)  # type: ignore[method-assign]
 
