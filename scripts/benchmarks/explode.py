@@ -86,12 +86,13 @@ def train(data: Path, rate: float, seed: int, clip: float | None, iterations: in
     roots = {"dataroot_lq": str(data / "input"), "dataroot_gt": str(data / "target")}
     schedule = {"seed": seed, "batch_size": BATCH}
     pairs = PairedRestorationDataset({**roots, "gt_size": PATCH, "augment": "geometric", "schedule": schedule})
-    order = np.random.default_rng(seed).integers(len(pairs), size=(iterations, BATCH))
+    generator = np.random.default_rng(seed)
     step = TrainingStep(StepOptions(grad_clip=clip), {"l_pix": Charbonnier(), "l_edge": EdgeLoss(0.05)}, seed)
     optimizer = torch.optim.Adam(net.parameters(), lr=rate)
     curve = Curve([], [])
-    for iteration, items in enumerate(order, 1):
-        batch = [pairs[Draw(int(item), 0, iteration * BATCH + place)] for place, item in enumerate(items)]
+    for iteration in range(1, iterations + 1):
+        places = range((iteration - 1) * BATCH, iteration * BATCH)
+        batch = [pairs[Draw(int(generator.integers(len(pairs))), 0, place)] for place in places]
         lq, gt = (torch.stack([sample[side] for sample in batch]) for side in ("lq", "gt"))
         try:
             found = step(net, optimizer, lq, gt, iteration)
@@ -142,9 +143,9 @@ def main() -> int:
     parser.add_argument(
         "--data", type=Path, default=Path("datasets/GoPro/train"), help="input and target (%(default)s)"
     )
-    parser.add_argument("--rates", type=float, nargs="+", default=[2e-3, 4e-3, 8e-3, 1.6e-2])
+    parser.add_argument("--rates", type=float, nargs="+", default=[4e-3, 7e-3, 1e-2])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--iterations", type=int, default=200)
+    parser.add_argument("--iterations", type=int, default=120)
     parser.add_argument("--picture", type=Path, default=Path("explode.png"), help="curves (%(default)s)")
     args = parser.parse_args()
     torch.set_num_threads(1)
