@@ -193,7 +193,8 @@ def apply_override(opt: Opt, override: str) -> None:
         if not isinstance(section, dict):
             raise InputError(f"--force_yml {override!r}: the options file has no section {name!r} there")
     try:
-        none = value.strip().lower() == "none"
+        # As the host's users write it; with our parts reduction=none is a text.
+        none = value.strip() == "None" or (not ours and value.strip().lower() == "none")
         section[last] = None if none else yaml.load(value, Loader=_Loader)  # noqa: S506  (a SafeLoader)
     except Exception as error:  # as above
         raise InputError(f"--force_yml {override!r}: the value is not valid YAML") from error
