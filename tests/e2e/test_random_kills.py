@@ -55,9 +55,11 @@ def long_options() -> dict[str, Any]:
 
 
 def losses(text: str) -> dict[int, tuple[str, ...]]:
-    """Return what was logged of each iteration; of one that was trained again, the last."""
-    lines = re.findall(r"iter: +([\d,]+).*?(lr:\([^)]*\)|).*?(l_total: .*)", text)
-    return {int(number.replace(",", "")): tuple(rest) for number, *rest in lines}
+    """Return what was learnt in each iteration, as logged; of one that was trained again, the last."""
+    found = {}
+    for number, rest in re.findall(r"iter: +([\d,]+)(.*l_total: .*)", text):
+        found[int(number.replace(",", ""))] = tuple(re.findall(r"lr:\([^)]*\)|(?:l_\w+|grad_norm): \S+", rest))
+    return found
 
 
 @pytest.fixture(scope="module")
