@@ -33,7 +33,7 @@ def test_weights_from_photographs_of_ones_own(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         ([], "--task is missing"),
-        (["--task", "blur"], "task 'blur' is unknown, did you mean 'deblur'?"),
+        (["--task", "debur"], "task 'debur' is unknown, did you mean 'deblur'?"),
         (["--task", "denoise", "--iterations", "0"], "--iterations is '0'; expected a whole number"),
         (["--task", "denoise", "--pictures", "x"], "--pictures is 'x'; expected a whole number"),
         (["--task", "denoise", "--workdir"], "--workdir needs a value"),
