@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 
 ROOM = 3 << 29
 """Bytes that the process may take beside what it has when the first file comes: 1.5 GB."""
-SECONDS = 20.0
+SECONDS = 60.0
 LARGE = 1 << 19
 """Numbers of a picture from which restoring it is honest work that takes its time."""
 
