@@ -20,6 +20,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
+from tests.hostile.limits import peak
+
 ROOM = 3 << 29
 """Bytes that the process may take beside what it has when the first file comes: 1.5 GB."""
 SECONDS = 60.0
@@ -96,9 +98,7 @@ def main() -> None:
         word, message = outcome(work, folder / name)
         sys.stdout.write(json.dumps([name, word, message, round(time.monotonic() - start, 2)]) + "\n")
         sys.stdout.flush()
-    sys.stdout.write(
-        json.dumps(["", "memory", str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024), 0]) + "\n"
-    )
+    sys.stdout.write(json.dumps(["", "memory", str(peak()), 0]) + "\n")
 
 
 if __name__ == "__main__":

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import datetime
 import errno
+import gc
 import os
 import subprocess
 import sys
@@ -80,6 +82,22 @@ def init_dist(launcher: str, backend: str | None = None, **kwargs: Any) -> None:
         torch.cuda.set_device(_whole_number(name, "0", 0) % torch.cuda.device_count())
     timeout = datetime.timedelta(seconds=_whole_number(TIMEOUT, str(TIMEOUT_SECONDS), 1))
     torch.distributed.init_process_group(backend=backend, **{"timeout": timeout, **_meeting_place(timeout), **kwargs})
+    if backend == "gloo":
+        atexit.register(_part)
+
+
+def _part() -> None:
+    """Leave the process group before Python ends: gloo's threads may still hold a finished exchange's Python objects.
+
+    Giving them back while the interpreter goes away aborts the process ("terminate called without an active
+    exception", torch 2.14, one end of some hundred), so that torchrun calls a run failed that has saved everything.
+    """
+    import torch
+
+    RUN.model = None  # which holds the network that is in the group
+    gc.collect()
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def _meeting_place(timeout: datetime.timedelta) -> dict[str, Any]:
