@@ -68,7 +68,7 @@ def write_run(work: Path, iterations: int, batch: int, patch: int) -> None:
     train |= {"dataroot_lq": "train/input", "dataroot_gt": "train/target", "gt_size": patch, "batch_size": batch}
     train |= {"num_worker_per_gpu": 0, "dataset_enlarge_ratio": batch * iterations}
     content["train"] |= {"total_iter": iterations}
-    content["logger"] |= {"print_freq": 1}
+    content["logger"] |= {"print_freq": 1, "save_best": None}
     (work / "run.yml").write_text(yaml.safe_dump(content), encoding="utf-8")
 
 
