@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from tests.e2e.test_interruptions import TRAIN, Running, experiment, ranks_of, records, start
 from tests.e2e.tiny_run import make_folder, models, options, same
@@ -108,8 +109,10 @@ def assert_as_uninterrupted(folder: Path, texts: list[str], straight: Uninterrup
     assert all(torch.equal(value, expected[group][key]) for group in expected for key, value in best[group].items())
     assert len(list((experiment(folder) / "training_states").iterdir())) == 2
     for name in ("latest", "best"):
-        shared = [(models(one) / f"net_g_{name}.safetensors").read_bytes() for one in (folder, straight.folder)]
-        assert shared[0] == shared[1]
+        # Not their bytes: the library writes the entries of its header in any order.
+        shared = [load_file(models(one) / f"net_g_{name}.safetensors") for one in (folder, straight.folder)]
+        assert shared[0].keys() == shared[1].keys()
+        assert all(torch.equal(shared[1][key], value) for key, value in shared[0].items())
     assert losses("".join(texts)) == straight.losses
     pictures = [
         sorted(p.name for p in (experiment(f) / "visualization").rglob("*.png")) for f in (folder, straight.folder)
