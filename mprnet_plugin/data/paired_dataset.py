@@ -139,6 +139,7 @@ class PairedRestorationDataset(RestorationDataset):
         self.sources = [PairSource(source) for source in chosen]
         sizes = [len(source.keys) for source in self.sources]
         self.counts = shares(sum(sizes), [one.weight or size for one, size in zip(chosen, sizes, strict=True)])
+        self._ends = list(accumulate(self.counts))
         if len(chosen) > 1:
             self._say_shares()
 
@@ -181,10 +182,9 @@ class PairedRestorationDataset(RestorationDataset):
         offset = item.item if isinstance(item, Draw) else item
         if len(self.sources) == 1:
             return self.sources[0], self.sources[0].keys[offset]
-        ends = list(accumulate(self.counts))
-        number = next(index for index, end in enumerate(ends) if offset < end)
+        number = next(index for index, end in enumerate(self._ends) if offset < end)
         source, count = self.sources[number], self.counts[number]
-        offset -= ends[number] - count
+        offset -= self._ends[number] - count
         # Where an epoch takes a part of the pairs, the next one goes on behind it; who tells no epoch gets any.
         start = item.epoch * count if isinstance(item, Draw) else int(torch.randint(len(source.keys), ()))
         return source, source.keys[(start + offset) % len(source.keys)]

@@ -12,7 +12,7 @@ import numpy as np
 
 from mprnet_plugin.files import whole_file
 from mprnet_plugin.metrics.protocols import PROTOCOLS, Figures, Scores
-from mprnet_plugin.training.validation import NO_SCORES, is_worse
+from mprnet_plugin.training.validation import NO_SCORES, is_worse, mean_scores
 
 MISSING = "-"
 AVERAGE = "average"
@@ -57,9 +57,9 @@ def table(rows: Iterable[Row], local: bool = False) -> list[Line]:
             dataset,
             protocol,
             len(group),
-            _means([row.scores for row in group]),
+            mean_scores([row.scores for row in group]),
             _figures(protocol, dataset, local),
-            _means([row.before for row in group]),
+            mean_scores([row.before for row in group]),
         )
         for (protocol, dataset), group in groups.items()
     ]
@@ -87,13 +87,7 @@ def _average(protocol: str, lines: Sequence[Line]) -> Line:
         published = Figures(psnr, ssim, None if None in counts else sum(one or 0 for one in counts))
     images = sum(line.images for line in lines)
     scores, before = ([getattr(line, name) for line in lines] for name in ("scores", "before"))
-    return Line(AVERAGE, protocol, images, _means(scores), published, _means(before))
-
-
-def _means(scores: Sequence[Scores]) -> dict[str, float]:
-    if not all(scores):
-        return {}
-    return {name: float(np.mean([one[name] for one in scores])) for name in scores[0]}
+    return Line(AVERAGE, protocol, images, mean_scores(scores), published, mean_scores(before))
 
 
 def markdown(lines: Sequence[Line]) -> str:

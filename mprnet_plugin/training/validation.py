@@ -30,6 +30,7 @@ __all__ = [
     "image_name",
     "input_means",
     "is_worse",
+    "mean_scores",
     "means",
     "shard",
     "to_picture",
@@ -184,15 +185,16 @@ def means(scored: Mapping[int, Scored]) -> dict[str, float]:
 
     Summed in the dataset's order, so that the digits do not depend on the number of processes.
     """
-    return _means([one.scores for one in scored.values()])
+    return mean_scores([one.scores for one in scored.values()])
 
 
 def input_means(scored: Mapping[int, Scored]) -> dict[str, float]:
     """Return each metric's mean over the degraded pictures, as :func:`means` does over the restored ones."""
-    return _means([one.before for one in scored.values()])
+    return mean_scores([one.before for one in scored.values()])
 
 
-def _means(rows: Sequence[Scores]) -> dict[str, float]:
+def mean_scores(rows: Sequence[Scores]) -> dict[str, float]:
+    """Return each metric's mean; nothing where a row has none, as of pictures without a sharp one."""
     if not rows or not all(rows):
         return {}
     return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}

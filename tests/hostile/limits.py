@@ -2,18 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-
-
-def peak() -> int:
-    """Return the most memory that this program has held, in bytes; getrusage counts what had its process before it."""
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    assert found is not None
-    return int(found[1]) * 1024
 
 
 @contextmanager

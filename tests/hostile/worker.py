@@ -20,7 +20,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from tests.hostile.limits import peak
+from mprnet_plugin.memory import most_memory
 
 ROOM = 3 << 29
 """Bytes that the process may take beside what it has when the first file comes: 1.5 GB."""
@@ -98,7 +98,7 @@ def main() -> None:
         word, message = outcome(work, folder / name)
         sys.stdout.write(json.dumps([name, word, message, round(time.monotonic() - start, 2)]) + "\n")
         sys.stdout.flush()
-    sys.stdout.write(json.dumps(["", "memory", str(peak()), 0]) + "\n")
+    sys.stdout.write(json.dumps(["", "memory", str(most_memory()), 0]) + "\n")
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ import numpy as np
 from lmdb_tools import info, verify
 from lmdb_tools.codec import ppm
 from mprnet_plugin.errors import InputError
+from mprnet_plugin.memory import most_memory
 
 HANG = 30  # seconds
 NAMES = ("data.mdb", "meta_info.txt", "manifest.json")
@@ -202,12 +203,6 @@ def outcome(command: Callable[[list[str]], int], arguments: list[str]) -> tuple[
             status = f"traceback: {error!r}"
     faulthandler.cancel_dump_traceback_later()
     return status, output.getvalue()
-
-
-def most_memory() -> int:
-    """Return the most that this program has held, in bytes; getrusage counts what had its process before it."""
-    (line,) = (one for one in Path("/proc/self/status").read_text().splitlines() if one.startswith("VmHWM:"))
-    return int(line.split()[1]) * 1024
 
 
 def main(folder: Path, first: int, count: int) -> None:

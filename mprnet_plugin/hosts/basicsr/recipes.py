@@ -46,12 +46,16 @@ def differing_settings(opt: Mapping[str, Any], file: str) -> str:
         opt: The options as read, overrides put in, defaults not.
         file: The options file.
     """
-    recipes = {
-        name: flat(_typed(read_options(str(path))))
+    files = {
+        name: path
         for name, path in shipped().items()
         if path.suffix == ".yml" and not name.startswith("test") and not path.stem.endswith("_test")
     }
-    return deviations(Path(file).name, flat(_typed(opt)), recipes, _counts)
+    own = Path(file).name
+    recipes = {
+        name: flat(_typed(read_options(str(path)))) for name, path in files.items() if name == own or own not in files
+    }
+    return deviations(own, flat(_typed(opt)), recipes, _counts)
 
 
 def _counts(name: str) -> bool:
