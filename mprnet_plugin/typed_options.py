@@ -50,7 +50,7 @@ Text = Annotated[str, Field(min_length=1)]
 class Options(BaseModel):
     """A section of an options file. Unknown names and values of another type are errors; nothing is converted."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, validate_default=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, validate_default=False, defer_build=True)
     hints: ClassVar[Mapping[str, str]] = {}
     """Names that people bring along from elsewhere, and what to write instead."""
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from mprnet_plugin.archs.config import WIDEST, MPRNetConfig
 from mprnet_plugin.archs.mprnet_arch import MPRNet
+from mprnet_plugin.archs.shapes_only import shapes_only
 from mprnet_plugin.errors import InputError, nearest
 from mprnet_plugin.weights.reading import read_checkpoint
 
@@ -113,7 +114,7 @@ def load_network(path: str | PathLike[str], param_key: str | None = None) -> MPR
         config = infer_config(state_dict)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    with torch.device("meta"):
+    with shapes_only():
         net = MPRNet.from_config(config)
     _check_match(net, state_dict, path)
     load_into(net.to_empty(device="cpu"), state_dict, path)

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -32,6 +31,7 @@ from mprnet_plugin.archs.mprnet_arch import MPRNet
 from mprnet_plugin.errors import run_command
 from mprnet_plugin.export.exporting import export
 from mprnet_plugin.inference.engines import choose, running, this_machine
+from mprnet_plugin.memory import most_memory
 
 EXPORTED = ("onnxruntime fp32", "openvino fp32", "openvino bf16")
 METHODS = ("peer", "torch fp32", "ncnn fp32", "torch bf16", *EXPORTED)
@@ -94,7 +94,7 @@ def measure(method: str, preset: str, size: str, threads: int, calls: int, compa
         start = time.perf_counter()
         result = run(x)
         seconds.append(time.perf_counter() - start)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    peak = most_memory()
     error = None
     if compare:
         with torch.inference_mode():

@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -33,6 +32,7 @@ from mprnet_plugin.archs.config import PRESETS
 from mprnet_plugin.archs.mprnet_arch import MPRNet
 from mprnet_plugin.inference.picture_files import read_picture
 from mprnet_plugin.inference.restorer import Restorer
+from mprnet_plugin.memory import most_memory
 from mprnet_plugin.weights.checkpoint import infer_config, load_into, load_state_dict
 
 
@@ -140,7 +140,7 @@ def peak(device: str) -> int:
     """Return the most bytes in use so far."""
     if device.startswith("cuda"):
         return int(torch.cuda.max_memory_allocated(device))
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return most_memory()
 
 
 def parse_args() -> argparse.Namespace:

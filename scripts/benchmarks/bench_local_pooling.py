@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -26,13 +25,14 @@ from mprnet_plugin.archs.config import PRESETS
 from mprnet_plugin.archs.local_pooling import use_local_pooling
 from mprnet_plugin.archs.mprnet_arch import MPRNet
 from mprnet_plugin.errors import run_command
+from mprnet_plugin.memory import most_memory
 
 KINDS = ("global", "local")
 
 
 def resident_mib() -> float:
-    """Return the most memory that this process has held, in MiB (Linux counts it in KiB)."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """Return the most memory that this process has held, in MiB."""
+    return most_memory() / 2**20
 
 
 def measure(kind: str, preset: str, height: int, width: int, device: str) -> tuple[float, float]:

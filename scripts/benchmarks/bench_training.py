@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -32,6 +31,7 @@ from mprnet_plugin.errors import run_command
 from mprnet_plugin.inference.engines import choose, this_machine
 from mprnet_plugin.losses.charbonnier import charbonnier_loss
 from mprnet_plugin.losses.edge import EdgeLoss
+from mprnet_plugin.memory import most_memory
 from mprnet_plugin.training.options import StepOptions
 from mprnet_plugin.training.step import TrainingStep, prepare_network
 
@@ -113,7 +113,7 @@ def measure(method: str, preset: str, batch: int, patch: int, threads: int, step
         synchronize()
         seconds.append(time.perf_counter() - start)
         processor.append(time.process_time() - busy)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    peak = most_memory()
     if device == "cuda":
         peak = torch.cuda.max_memory_allocated()
     timed = {"first": seconds[0], "seconds": seconds[1:], "processor": processor[1:]}

@@ -16,6 +16,7 @@ from basicsr.utils import registry
 
 from mprnet_plugin.archs.local_pooling import MPRNetLocal, use_local_pooling
 from mprnet_plugin.archs.mprnet_arch import STAGES, MPRNet
+from mprnet_plugin.archs.shapes_only import shapes_only
 from mprnet_plugin.errors import InputError, nearest
 from mprnet_plugin.hosts.basicsr.component_checks import check_call, check_loss, try_call
 from mprnet_plugin.hosts.basicsr.dataset_checks import absent_sets, check_datasets, check_metric, is_there
@@ -169,7 +170,7 @@ def _check_val(val: ValOptions, net: torch.nn.Module) -> None:
 
 def _check_network(network: Component) -> torch.nn.Module:
     call = check_call(network, registry.ARCH_REGISTRY, "network_g")
-    with torch.device("meta"):  # shapes only
+    with shapes_only():
         net: torch.nn.Module = try_call(call, network.arguments, "network_g")
     return net
 

@@ -251,3 +251,11 @@ def test_twice_with_another_in_between(host: Path) -> None:
     between = "sys.meta_path.insert(0, type('Other', (), {'find_spec': lambda *_: None})())\n"
     code = START + between + AUTOLOAD + "import basicsr; print(sys.log)"
     assert printed(code, host) == "['before', 'host', 'after']"
+
+
+@pytest.mark.parametrize("before", ["", "import gc; gc.disable()\n"])
+def test_the_collector_rests_while_the_host_loads_and_is_as_before_afterwards(before: str, host: Path) -> None:
+    (host / "basicsr" / "__init__.py").write_text("import gc, sys\nsys.log = [gc.isenabled()]\n")
+    code = START + before + "import gc, basicsr\nfew = gc.get_count()[0] < 700 or not gc.isenabled()\n"
+    code += "print(sys.log, gc.isenabled(), gc.get_freeze_count(), few)"
+    assert printed(code, host) == f"[False, 'after'] {not before} 0 True"
