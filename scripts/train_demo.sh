@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Train the demo weights that the package brings (docs/demo_weights.md), an hour or so of one core for each task.
+# Train the demo weights that the package brings further (docs/demo_weights.md), an hour or so of one core for each task.
 #
 #   bash scripts/train_demo.sh --task TASK [--python PYTHON] [--workdir FOLDER]
 #                              [--iterations N] [--pictures N]
@@ -7,7 +7,7 @@
 # --task        what to learn: denoise, deblur or derain
 # --python      a Python with the plugin and its demo extra installed (default python3)
 # --workdir     where everything goes (default demo_training)
-# --iterations  train for a shorter or longer time than the demo weights were
+# --iterations  train for a shorter or longer time than the demo weights were, with options/demo_TASK.yml
 # --pictures    how many to cut from the photographs and to degrade for training (default 660)
 #
 # Photographs are those of WORKDIR/photographs/train and test if there are any; else those that
@@ -23,13 +23,8 @@ read_options "task python workdir iterations pictures" "$@"
 check_count pictures
 find_python
 task_facts "$task"
-# The demo's own lengths. Larger patches show more of a blur's path; noise and rain show in 64 pixels.
-case $task in
-    denoise) iterations=${iterations:-5400} patch=64 batch=4 ;;
-    deblur) iterations=${iterations:-6000} patch=96 batch=3 ;;
-    derain) iterations=${iterations:-2800} patch=64 batch=4 ;;
-    *) fail "there is no demo training for $task; say its length here" ;;
-esac
+recipe=$repository/options/demo_$task.yml
+[[ -f $recipe ]] || fail "there is no demo training for $task; write $recipe"
 mkdir -p "$workdir"
 cd "$workdir"
 
@@ -51,9 +46,9 @@ get_photographs() {
 
 [[ -d photographs ]] || get_photographs
 make_pairs --photographs photographs --train "$pictures" --test 24 --seed 1
-nice "$python" -m basicsr.train -opt "$repository/options/quickstart_$task.yml" --auto_resume --force_yml \
-    "name=demo_$task" "train:total_iter=$iterations" train:scheduler:iters_per_epoch=100 \
-    "datasets:train:gt_size=$patch" "datasets:train:batch_size=$batch" val:val_freq=1000 logger:save_checkpoint_freq=500
+shorter=()
+[[ -z $iterations ]] || shorter=(--force_yml "train:total_iter=$iterations")
+nice "$python" -m basicsr.train -opt "$recipe" --auto_resume ${shorter[@]+"${shorter[@]}"}
 "$python" -m basicsr.test -opt "$repository/options/quickstart_${task}_test.yml" --force_yml "name=demo_$task" \
     "path:pretrain_network_g=experiments/demo_$task/models/net_g_latest.pth"
 report "demo_$task"

@@ -36,6 +36,13 @@ class RainOptions(Options):
     density: LowHigh[Annotated[Number, Field(ge=0, le=20)]] = Field(
         [0.7, 1.3], description="how much rain: 1 is plain, 2 heavy"
     )
+    length: LowHigh[Annotated[Number, Field(gt=0, le=10)]] = Field([1, 1], description="factor on the streaks' length")
+    width: LowHigh[Annotated[Number, Field(gt=0, le=10)]] = Field(
+        [1, 1], description="factor on the streaks' width: 0.5 is thin and sharp"
+    )
+    mist: LowHigh[Annotated[Number, Field(ge=0, le=1)]] = Field(
+        [0, 0], description="share of the light that far drops replace by the sky's"
+    )
     probability: Chance = Field(1, description=OFTEN)
 
 
@@ -47,6 +54,9 @@ class BlurOptions(Options):
     )
     turn: LowHigh[Annotated[Number, Field(ge=0, le=20)]] = Field(
         [0, 0.5], description="of the camera around the patch's middle, in degrees"
+    )
+    moving: LowHigh[Annotated[Number, Field(ge=0, le=200)]] = Field(
+        [0, 0], description="path of something in the picture that moves by itself, in pixels"
     )
     probability: Chance = Field(1, description=OFTEN)
 
@@ -60,13 +70,19 @@ class NoiseOptions(Options):
     read_noise: LowHigh[Annotated[Number, Field(ge=0, le=1000)]] = Field(
         [1, 3], description="its standard deviation in electrons"
     )
+    grain: LowHigh[Annotated[Number, Field(ge=0, le=10)]] = Field(
+        [0, 0], description="blur of the noise, standard deviation in pixels: interpolated colours, scaled pictures"
+    )
     probability: Chance = Field(1, description=OFTEN)
 
 
 class JpegOptions(Options):
-    """JPEG, colour at half the resolution."""
+    """JPEG, as cameras and messengers write it."""
 
     quality: LowHigh[Annotated[int, Field(ge=1, le=100)]] = Field([60, 95], description="libjpeg's quality")
+    full_colour: Annotated[Number, Field(ge=0, le=1)] = Field(
+        0, description="share that keeps colour at full resolution; the others have half"
+    )
     probability: Chance = Field(1, description=OFTEN)
 
 
@@ -151,9 +167,8 @@ class SyntheticDegradationDataset(RestorationDataset):
         """Cut a patch with a margin, mirrored outside of the photograph, and shrink it; whole without a ``side``."""
         factor = draw(rng, self.chain.shrink)
         sides = [side or max(int(length / factor), 1) for length in image.shape[:2]]
-        margin = (
-            0 if self.chain.blur is None else shake_margin(self.chain.blur.length, self.chain.blur.turn, max(sides))
-        )
+        blur = self.chain.blur
+        margin = 0 if blur is None else shake_margin(blur.length, blur.turn, max(sides), blur.moving)
         spans = []
         for length, wanted in zip(image.shape[:2], sides, strict=True):
             inner = round(wanted * factor)

@@ -108,3 +108,51 @@ def test_jpeg_is_that_of_the_quality() -> None:
     coarse, fine = (np.abs(one - picture(0, 64, 64).astype(int)).mean() for one in written)
     assert coarse > fine > 0
     assert np.array_equal(written[0], to_srgb(degradations.jpeg(linear, np.random.default_rng(1), (20, 20))))
+
+
+def test_what_moves_by_itself_is_blurred_and_the_rest_is_not() -> None:
+    sharp = to_linear(picture(3, 96, 96))
+    still = degradations.shake(sharp, rng(), (0, 0), (0, 0))
+    np.testing.assert_allclose(still, sharp, atol=1e-5)
+    moved = degradations.shake(sharp, rng(), (0, 0), (0, 0), (12, 12))
+    changed = np.abs(moved - sharp).max(axis=2) > 1e-3
+    assert 0.1 < changed.mean() < 0.9
+    assert moved.mean() == pytest.approx(sharp.mean(), rel=0.03)
+
+
+def test_the_margin_holds_a_moving_thing_as_well() -> None:
+    plain = degradations.shake_margin((6, 18), (0, 0.5), 96)
+    assert degradations.shake_margin((6, 18), (0, 0.5), 96, (0, 10)) == plain + 10
+
+
+def test_grain_spreads_the_noise_and_keeps_the_light() -> None:
+    fine, coarse = (
+        degradations.sensor_noise(grey(0.5), rng(), (100, 100), (0, 0), (g, g))[..., 1] - 0.5 for g in (0, 1)
+    )
+    neighbours = [np.corrcoef(noise[:, :-1].ravel(), noise[:, 1:].ravel())[0, 1] for noise in (fine, coarse)]
+    assert abs(neighbours[0]) < 0.03
+    assert neighbours[1] > 0.6
+    assert coarse.mean() == pytest.approx(0, abs=0.003)
+
+
+def test_streaks_are_as_long_and_wide_as_asked() -> None:
+    plain, long, thin = (
+        degradations.streaks((512, 512), rng(), 0.3, stretch, width) for stretch, width in ((1, 1), (2.5, 1), (1, 0.4))
+    )
+    assert long.mean() > 1.8 * plain.mean()
+    assert (thin > 0.02).mean() < 0.8 * (plain > 0.02).mean()
+
+
+def test_mist_draws_everything_towards_the_sky() -> None:
+    dry = degradations.rain(grey(0.1), rng(), (0, 0))
+    misty = degradations.rain(grey(0.1), rng(), (0, 0), mist=(0.2, 0.2))
+    np.testing.assert_allclose(dry, 0.1, atol=1e-6)
+    assert 0.1 * 0.8 + 0.2 * 0.5 < misty.mean() < 0.1 * 0.8 + 0.2
+
+
+def test_full_colour_jpeg_keeps_a_red_line() -> None:
+    line = np.zeros((32, 32, 3), np.uint8)
+    line[:, 15] = 255, 0, 0
+    halved, full = (to_srgb(degradations.jpeg(to_linear(line), rng(), (95, 95), share)).astype(int) for share in (0, 1))
+    assert np.abs(full - line).max() < 20
+    assert np.abs(halved - line).max() > 60

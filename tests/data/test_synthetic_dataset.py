@@ -86,7 +86,8 @@ def test_steps_come_in_their_order_with_their_options(root: Path, monkeypatch: p
     assert [name for name, _ in called] == ["rain", "blur", "noise", "jpeg"]
     called.clear()
     dataset(root, jpeg={"quality": [30, 30]}, noise={}, order=["jpeg", "noise"])[Draw(0, 0, 0)]
-    assert called == [("jpeg", {"quality": [30, 30]}), ("noise", {"electrons": [60, 400], "read_noise": [1, 3]})]
+    noise = {"electrons": [60, 400], "read_noise": [1, 3], "grain": [0, 0]}
+    assert called == [("jpeg", {"quality": [30, 30], "full_colour": 0}), ("noise", noise)]
     called.clear()
     rare = dataset(root, noise={"probability": 0.25})
     for position in range(400):
