@@ -86,6 +86,7 @@ def lmdb_commands() -> list[str]:
 
 
 EXPORT = ["onnx>=1.17", "onnxscript>=0.3", "onnxruntime>=1.20", "openvino>=2024.6", "ncnn>=1.0.20240410"]
+HUB = ["huggingface_hub>=1.0"]
 
 setup(
     name="mprnet-plugin",
@@ -146,8 +147,10 @@ setup(
             "h5py>=3.10",
             "jsonschema>=4.20",
             "pillow-heif>=0.16",
+            *HUB,
             *EXPORT,
         ],
+        "hub": HUB,
         "export": EXPORT,
         "mat73": ["h5py>=3.10"],
         "heic": ["pillow-heif>=0.16"],

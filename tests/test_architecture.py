@@ -17,6 +17,7 @@ from tests.helpers import ROOT
 LAYERS = (
     ("hosts", "web"),
     ("training", "inference", "export"),
+    ("hub",),
     ("weights", "data", "metrics", "losses"),
     ("archs",),
     ("tasks", "typed_options", "shipped_options", "files", "streams", "memory", "errors", "_lazy", "_startup"),
@@ -25,12 +26,16 @@ LAYERS = (
 UNBOUND = ("__init__", "_startup", "shipped_options")
 """The package's lazy public names, the start that leads to a host, a command that explains a host's options: they
 import nothing from above until somebody asks."""
+UPWARD = {"mprnet_plugin/archs/pretrained.py": "mprnet_plugin.hub"}
+"""Module to what it imports from above inside of its methods, when they are called: ``MPRNet.from_pretrained``."""
 HOSTS = {"basicsr": "mprnet_plugin/hosts/basicsr/", "mmengine": "mprnet_plugin/hosts/mmengine/"}
 """Host to the only folder that imports it."""
 LONGEST_MODULE = 300
 LONGEST_FUNCTION = 40
 LONGER = {
     "mprnet_plugin/archs/mprnet_arch.py:MPRNet.__init__": "a line for each part of the network",
+    "mprnet_plugin/archs/pretrained.py:Pretrained.from_pretrained": "two lines for each argument: name and docstring",
+    "mprnet_plugin/archs/pretrained.py:Pretrained.push_to_hub": "two lines for each argument: name and docstring",
     "mprnet_plugin/hosts/basicsr/model.py:MPRNetModel.validation": "the host's one hook for all of validation",
     "mprnet_plugin/inference/predictor.py:MPRPredictor.__init__": "two lines for each argument: name and docstring",
     "mprnet_plugin/inference/restorer.py:Restorer.__call__": "mostly the docstring of the one public call",
@@ -93,10 +98,18 @@ def test_arrows_point_down() -> None:
     for path, line, module in EVERY_IMPORT:
         if path.startswith("mprnet_plugin/") and module.startswith("mprnet_plugin.") and part(path) not in UNBOUND:
             ours, theirs = part(path), module.split(".")[1]
+            asked = module.startswith(f"{UPWARD.get(path, path)}.")
             lowest = level(ours) == level(theirs) == len(LAYERS) - 1
-            if ours != theirs and level(theirs) <= level(ours) and not lowest:
+            if ours != theirs and level(theirs) <= level(ours) and not lowest and not asked:
                 wrong.append(f"{path}:{line} imports {module}")
     assert wrong == []
+
+
+def test_the_network_needs_nothing_from_above_until_it_is_asked() -> None:
+    above = "any(name.startswith('mprnet_plugin.hub') for name in sys.modules)"
+    code = f"import sys; from mprnet_plugin import MPRNet; MPRNet.from_pretrained; print({above})"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("False\n", "")
 
 
 @pytest.mark.parametrize(("host", "folder"), HOSTS.items())

@@ -21,7 +21,7 @@ from mprnet_plugin.archs.blocks import CAB, ChannelAttention
 from mprnet_plugin.archs.mprnet_arch import SIZE_MULTIPLE, MPRNet
 from mprnet_plugin.errors import InputError
 
-__all__ = ["LocalChannelAttention", "MPRNetLocal", "local_pooling", "use_local_pooling"]
+__all__ = ["LocalChannelAttention", "MPRNetLocal", "local_pooling", "pooling_sizes", "use_local_pooling"]
 
 Net = TypeVar("Net", bound=MPRNet)
 
@@ -54,12 +54,16 @@ class LocalChannelAttention(ChannelAttention):
     Args:
         attention: What this replaces; its layers, and with them the names of their weights, are taken over.
         window: Height and width of the window; a larger one than the map means the whole map.
+        sizes: The ``train_size`` and ``base_size`` that it follows from, where it does.
     """
 
-    def __init__(self, attention: ChannelAttention, window: tuple[int, int]) -> None:
+    def __init__(
+        self, attention: ChannelAttention, window: tuple[int, int], sizes: tuple[int, int] | None = None
+    ) -> None:
         nn.Module.__init__(self)
         self.conv_du = attention.conv_du
         self.window = window
+        self.sizes = sizes
 
     def inner_weights(self, x: Tensor) -> Tensor:
         """Map (N, C, H, W) to the weights where the window fits: (N, C, H - h + 1, W - w + 1), at least 1 x 1."""
@@ -120,8 +124,13 @@ def use_local_pooling(net: Net, train_size: int = 256, base_size: int = 384) -> 
     """
     windows = _windows(net, train_size, base_size)
     for name, block in _blocks(net):
-        block.CA = LocalChannelAttention(block.CA, windows[name])
+        block.CA = LocalChannelAttention(block.CA, windows[name], (train_size, base_size))
     return net
+
+
+def pooling_sizes(net: nn.Module) -> tuple[int, int] | None:
+    """Return the ``train_size`` and ``base_size`` of a network's local pooling, or None where it has none."""
+    return next((one.sizes for one in net.modules() if isinstance(one, LocalChannelAttention)), None)
 
 
 @contextlib.contextmanager

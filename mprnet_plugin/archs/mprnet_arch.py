@@ -31,6 +31,7 @@ from mprnet_plugin.archs.blocks import (
     upsample,
 )
 from mprnet_plugin.archs.config import DEFAULTS, MPRNetConfig
+from mprnet_plugin.archs.pretrained import Pretrained
 from mprnet_plugin.errors import InputError
 
 __all__ = ["SIZE_MULTIPLE", "STAGES", "Decoder", "Encoder", "MPRNet", "ORSNet"]
@@ -143,7 +144,7 @@ class ORSNet(nn.Module):
         return add_to(self.orb3(x), upsample(upsample(features.level3)))
 
 
-class MPRNet(nn.Module):
+class MPRNet(Pretrained, nn.Module):
     """Multi-stage progressive restoration network.
 
     Args:

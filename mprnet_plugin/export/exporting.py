@@ -50,7 +50,10 @@ def export(net: MPRNet, path: str | PathLike[str], overwrite: bool = False) -> f
     target = Path(path)
     form = FORMS.get(target.suffix.lower())
     if form is None:
-        raise InputError(f"{target}: suffix {target.suffix!r} is no kind of export; {nearest(target.suffix, FORMS)}")
+        raise InputError(
+            f"{target}: suffix {target.suffix!r} is no kind of export; {nearest(target.suffix, FORMS)} "
+            "(a folder for the Hub ends with a slash)"
+        )
     if any(isinstance(module, LocalChannelAttention) for module in net.modules()):
         raise InputError(f"{target}: local pooling cannot be exported, its windows follow the size; leave it out")
     _check_packages(form, target)

@@ -85,7 +85,7 @@ _ALL = (
     ),
     Protocol(
         "sidd",
-        "as gopro, on the network's floats, not rounded",
+        "RGB as floats, not rounded; PSNR over all channels, SSIM of the H x W x 3 volume as MATLAB's ssim computes it",
         psnr_rgb,
         ssim_volume,
         rounded=False,

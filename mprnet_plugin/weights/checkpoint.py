@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,15 @@ from mprnet_plugin.archs.shapes_only import shapes_only
 from mprnet_plugin.errors import InputError, nearest
 from mprnet_plugin.weights.reading import read_checkpoint
 
-__all__ = ["check_weights", "infer_config", "load_into", "load_network", "load_state_dict", "tie_prelu"]
+__all__ = [
+    "build_network",
+    "check_weights",
+    "infer_config",
+    "load_into",
+    "load_network",
+    "load_state_dict",
+    "tie_prelu",
+]
 
 WEIGHT_KEYS = ("params_ema", "params", "state_dict", "generator")
 """Where weights lie inside a checkpoint, best first: host, host, authors, PaddleGAN's trainer."""
@@ -102,22 +110,28 @@ def _floating(value: object, name: str, file: Path) -> Tensor:
 
 
 def load_network(path: str | PathLike[str], param_key: str | None = None) -> MPRNet:
-    """Build the network that a file of weights belongs to, with these weights, on the CPU.
+    """Build the network that a file of weights belongs to; raises as :func:`load_state_dict` and the next do."""
+    return build_network(load_state_dict(path, param_key), path, MPRNet.from_config)
 
-    Every shape is compared before any memory is taken for the network.
+
+def build_network(
+    state_dict: Mapping[str, Tensor], source: str | PathLike[str], build: Callable[[MPRNetConfig], MPRNet]
+) -> MPRNet:
+    """Build a network with these weights, on the CPU; every shape is compared before memory is taken for it.
+
+    ``build`` gets the configuration that the shapes tell; a network of other shapes is an error.
 
     Raises:
-        InputError: As :func:`load_state_dict`, :func:`infer_config` and :func:`load_into` do.
+        InputError: As :func:`infer_config` and :func:`load_into` do.
     """
-    state_dict = load_state_dict(path, param_key)
     try:
         config = infer_config(state_dict)
     except InputError as error:
-        raise InputError(f"{path}: {error}") from error
+        raise InputError(f"{source}: {error}") from error
     with shapes_only():
-        net = MPRNet.from_config(config)
-    _check_match(net, state_dict, path)
-    load_into(net.to_empty(device="cpu"), state_dict, path)
+        net = build(config)
+    _check_match(net, state_dict, source)
+    load_into(net.to_empty(device="cpu"), state_dict, source)
     return net
 
 

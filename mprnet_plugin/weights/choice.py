@@ -12,7 +12,7 @@ from mprnet_plugin.errors import InputError
 from mprnet_plugin.tasks import TASKS, find_task
 from mprnet_plugin.weights.download import cached, demo_weights, fetch
 
-__all__ = ["PREFIX", "find_file", "find_weights", "published_task"]
+__all__ = ["PREFIX", "find_file", "find_weights", "named_task", "published_licence", "published_task"]
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +36,21 @@ def published_task(name: str) -> str | None:
         return find_task(bare).name
     except InputError:
         return None
+
+
+def named_task(name: str) -> str | None:
+    """Return the task that ``mprnet://TASK`` or ``mprnet://demo/TASK`` names; None for anything else."""
+    if not name.startswith(PREFIX):
+        return None
+    with suppress(InputError):
+        return find_task(name.removeprefix(PREFIX).removeprefix(_DEMO)).name
+    return None
+
+
+def published_licence(name: str, path: Path) -> str | None:
+    """Return the licence of the file that :func:`find_file` found for ``mprnet://TASK``; None for any other name."""
+    task = published_task(name)
+    return None if task is None else next((one.licence for one in TASKS[task].weights if one.name == path.name), None)
 
 
 def find_file(name: str) -> Path:
