@@ -1,7 +1,7 @@
 """Build and metadata of mprnet-plugin.
 
 Two things here are out of the ordinary: the autoload file has to lie in site-packages itself, and the host's own
-source package does not build on Python 3.13 and later.
+source package builds neither on Python 3.13 and later nor with the pip that Python 3.10 brings.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import re
 import site
 import sys
 import sysconfig
@@ -21,6 +22,8 @@ from setuptools.command.editable_wheel import editable_wheel
 
 HERE = Path(__file__).resolve().parent
 HOST_VERSION = "1.4.2"
+OLDEST_PIP = (23, 1)
+"""Earlier ones run the host's old set-up script in place, which tries to make eggs of torch and its CUDA packages."""
 SKIP_HOST_CHECK = "MPRNET_PLUGIN_SKIP_HOST_CHECK"
 # Python up to 3.14 reads the .pth, later ones prefer the .start (PEP 829).
 AUTOLOAD = ("mprnet_plugin_autoload.pth", "mprnet_plugin_autoload.start")
@@ -31,25 +34,33 @@ class DistInfo(dist_info):
 
     def run(self) -> None:
         """Look for the host where pip would go on to fail at the host's own build."""
-        if sys.version_info >= (3, 13) and not os.environ.get(SKIP_HOST_CHECK):
+        if not os.environ.get(SKIP_HOST_CHECK):
             require_host()
         super().run()
 
 
 def require_host() -> None:
-    """Stop with one clear message if the environment lacks the host."""
-    if not host_is_installed():
+    """Stop with one clear message if the environment lacks the host and pip could not build it."""
+    if installed(f"basicsr-{HOST_VERSION}*-info"):
+        return
+    host = f"error: basicsr {HOST_VERSION}, which mprnet-plugin extends, does not build with"
+    skip = f"then this command again ({SKIP_HOST_CHECK}=1 skips this check)"
+    if sys.version_info >= (3, 13):
         raise SystemExit(
-            f"error: basicsr {HOST_VERSION}, which mprnet-plugin extends, does not build with pip alone on Python 3.13 "
-            f"and later: run `{sys.executable} scripts/install_host.py` in the plugin's source folder first, then this "
-            f"command again ({SKIP_HOST_CHECK}=1 skips this check)"
+            f"{host} pip alone on Python 3.13 and later: run `{sys.executable} scripts/install_host.py` in the "
+            f"plugin's source folder first, {skip}"
         )
+    found = (re.match(r"pip-(\d+)\.(\d+)", name) for name in installed("pip-*.dist-info"))
+    versions = [(int(one[1]), int(one[2])) for one in found if one]
+    if versions and max(versions) < OLDEST_PIP:
+        version = ".".join(map(str, max(versions)))
+        raise SystemExit(f"{host} pip {version}: run `{sys.executable} -m pip install --upgrade pip` first, {skip}")
 
 
-def host_is_installed() -> bool:
-    """Tell whether the environment holds the host; looks at folders, since pip hides them while it builds."""
+def installed(pattern: str) -> list[str]:
+    """List entries of the environment; looks at folders, since pip hides what is installed while it builds."""
     folders = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), site.getusersitepackages()}
-    return any(any(Path(folder).glob(f"basicsr-{HOST_VERSION}*-info")) for folder in folders)
+    return [path.name for folder in folders for path in Path(folder).glob(pattern)]
 
 
 class EditableWheel(editable_wheel):
@@ -88,6 +99,9 @@ def lmdb_commands() -> list[str]:
 EXPORT = ["onnx>=1.17", "onnxscript>=0.3", "onnxruntime>=1.20", "openvino>=2024.6", "ncnn>=1.0.20240410"]
 HUB = ["huggingface_hub>=1.0"]
 
+PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
+"""Those that .github/workflows/ci.yml tests."""
+
 setup(
     name="mprnet-plugin",
     version=version(),
@@ -97,11 +111,18 @@ setup(
     license_expression="Apache-2.0",
     license_files=["LICENSE"],
     classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: Console",
+        "Intended Audience :: End Users/Desktop",
+        "Intended Audience :: Science/Research",
+        "Operating System :: MacOS",
+        "Operating System :: POSIX :: Linux",
         "Programming Language :: Python :: 3",
+        *(f"Programming Language :: Python :: {version}" for version in PYTHONS),
         "Topic :: Scientific/Engineering :: Image Processing",
         "Typing :: Typed",
     ],
-    python_requires=">=3.10",
+    python_requires=f">={PYTHONS[0]}",
     packages=[*find_packages(include=["mprnet_plugin*", "lmdb_tools*"]), "mprnet_plugin.recipes"],
     package_dir={"mprnet_plugin.recipes": "options"},
     package_data={
@@ -147,6 +168,9 @@ setup(
             "h5py>=3.10",
             "jsonschema>=4.20",
             "pillow-heif>=0.16",
+            "build>=1.2",
+            "twine>=6.1",
+            "readme_renderer[md]>=44",
             *HUB,
             *EXPORT,
         ],

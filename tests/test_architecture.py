@@ -179,7 +179,7 @@ def test_modules_and_functions_are_short_or_say_why() -> None:
 
 @pytest.mark.parametrize("document", ["docs/architecture.md", "CONTRIBUTING.md"])
 def test_files_that_the_documents_name_are_there(document: str) -> None:
-    folders = ("mprnet_plugin", "lmdb_tools", "tests", "scripts", "options", "docs")
+    folders = ("mprnet_plugin", "lmdb_tools", "tests", "scripts", "options", "docs", ".github")
     there = [f"/{relative(path)}" for name in folders for path in (ROOT / name).rglob("*.*")]
     there += [f"/{path.name}" for path in ROOT.iterdir()]
     named = re.findall(r"`([a-z_./]+\.(?:py|sh|yml|json|md|pth))`", (ROOT / document).read_text(encoding="utf-8"))

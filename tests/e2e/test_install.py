@@ -196,6 +196,7 @@ def test_newer_python_without_the_host_says_what_to_do(
     monkeypatch.setattr(setup.dist_info, "run", lambda self: built.append(self))
     command = setup.DistInfo(setuptools.Distribution())
     monkeypatch.setattr(sys, "version_info", version)
+    (tmp_path / "pip-25.0.dist-info").mkdir()
     if version < (3, 13) or skip or "1.4.2" in found:
         command.run()
         assert built == [command]
@@ -204,6 +205,27 @@ def test_newer_python_without_the_host_says_what_to_do(
         command.run()
     assert f"`{sys.executable} scripts/install_host.py`" in str(refused.value)
     assert built == []
+
+
+@pytest.mark.parametrize("pips", [["23.0.1"], ["22.3", "9.0.3"], ["23.1"], ["9.0", "26.0"], []])
+@pytest.mark.parametrize("host", [True, False])
+def test_an_old_pip_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pips: list[str], host: bool
+) -> None:
+    """Python 3.10's 23.0.1 would go on to make eggs of torch's CUDA packages, whose versions then conflict."""
+    monkeypatch.setattr(setuptools, "setup", lambda **_: None)
+    setup = load(ROOT / "setup.py")
+    for name in [*(f"pip-{version}.dist-info" for version in pips), *(["basicsr-1.4.2.dist-info"] if host else [])]:
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr(setup.sysconfig, "get_path", lambda _: str(tmp_path))
+    monkeypatch.setattr(setup.site, "getusersitepackages", lambda: str(tmp_path / "none"))
+    monkeypatch.setattr(sys, "version_info", (3, 10))
+    if host or not pips or pips[-1] not in ("23.0.1", "9.0.3"):
+        setup.require_host()
+        return
+    version = {"23.0.1": "23.0", "9.0.3": "22.3"}[pips[-1]]
+    with pytest.raises(SystemExit, match=rf"^error: basicsr 1\.4\.2, .* does not build with pip {version}: run `.*`"):
+        setup.require_host()
 
 
 def test_build_of_the_host_has_the_old_exec(install_host: ModuleType, tmp_path: Path) -> None:
