@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import PathLike, fspath
 from pathlib import Path
 
@@ -28,7 +28,7 @@ class Request:
     cache_dir: Path | None = None
     force_download: bool = False
     local_files_only: bool = False
-    token: str | bool | None = None
+    token: str | bool | None = field(default=None, repr=False)
 
 
 def load(cls: type[MPRNet], source: str | PathLike[str], request: Request) -> MPRNet:
@@ -46,6 +46,10 @@ def load(cls: type[MPRNet], source: str | PathLike[str], request: Request) -> MP
     if path.is_dir():
         return read_folder(cls, path, request.filename, request.param_key)
     if path.exists() or name.startswith(PREFIX):
+        if request.filename is not None:
+            raise InputError(
+                f"{name}: is a file; leave filename={request.filename!r} out, which chooses one of a folder"
+            )
         return read_network(cls, path, None, request.param_key)
     if not _REPOSITORY.fullmatch(name):
         raise InputError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,7 +38,7 @@ class Push:
     """How to upload; the fields are ``MPRNet.push_to_hub``'s."""
 
     private: bool | None = None
-    token: str | None = None
+    token: str | None = field(default=None, repr=False)
     branch: str | None = None
     create_pr: bool = False
     commit_message: str = "MPRNet by mprnet-plugin"

@@ -191,6 +191,8 @@ def test_what_is_wrong_is_one_line(net: MPRNet, folder: Path, tmp_path: Path) ->
     (tmp_path / "elsewhere.pth").write_bytes(b"")
     with pytest.raises(InputError, match="must be the name of a file in the folder"):
         MPRNet.from_pretrained(folder, filename="../elsewhere.pth")
+    with pytest.raises(InputError, match=r"is a file; leave filename='x.pth' out"):
+        MPRNet.from_pretrained(tmp_path / "elsewhere.pth", filename="x.pth")
     (folder / "config.json").unlink()
     (folder / "config.json").mkdir()
     weights.write_bytes(whole)
