@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from mprnet_plugin import MPRNet
 from mprnet_plugin.archs.local_pooling import MPRNetLocal, pooling_sizes, use_local_pooling
 from mprnet_plugin.errors import InputError
+from mprnet_plugin.weights.choice import find_file
 from mprnet_plugin.weights.convert import save_weights
 from tests.helpers import TINY, fill
 
@@ -104,7 +105,7 @@ def test_weights_of_any_kind(net: MPRNet, tmp_path: Path) -> None:
 
 def test_names_of_ours(tmp_path: Path) -> None:
     net = MPRNet.from_pretrained("mprnet://demo/denoise")
-    assert net.config.n_feat == 16
+    assert same(net, MPRNet.from_pretrained(find_file("mprnet://demo/Denoising")))
     net.half().save_pretrained(tmp_path)
     assert MPRNet.from_pretrained(tmp_path).tail.weight.dtype == torch.float32
 

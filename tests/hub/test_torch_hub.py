@@ -9,6 +9,8 @@ import pytest
 
 from mprnet_plugin.archs.config import PRESETS
 from mprnet_plugin.archs.mprnet_arch import MPRNet
+from mprnet_plugin.weights.checkpoint import infer_config, load_state_dict
+from mprnet_plugin.weights.choice import find_file
 from mprnet_plugin.weights.convert import save_weights
 from tests.helpers import ROOT, fill, run
 
@@ -49,8 +51,11 @@ def test_the_repository_is_enough(tmp_path: Path) -> None:
     done = run(tmp_path, CODE, str(repository), launcher=("-c",), **cache)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert lines[0].startswith("16 False False 3 (1, 3, 16, 24)")
-    assert lines[1].startswith("16 True False 3 (1, 3, 16, 24)")
+    widths = [
+        infer_config(load_state_dict(find_file(f"mprnet://demo/{task}"))).n_feat for task in ("denoise", "deblur")
+    ]
+    assert lines[0].startswith(f"{widths[0]} False False 3 (1, 3, 16, 24)")
+    assert lines[1].startswith(f"{widths[1]} True False 3 (1, 3, 16, 24)")
     assert lines[2].startswith("40 False False 3 (1, 3, 16, 24)")
     assert lines[3] == f"40 False False 3 (1, 3, 16, 24) {float(net.tail.weight.detach().double().sum())}"
     assert lines[4] == "InputError pretrained='dmo' must be True, False or weights by name, did you mean 'demo'?"
