@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from mprnet_plugin.inference.predictor import MPRPredictor
     from mprnet_plugin.inference.restorer import Restorer
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["PRESETS", "MPRNet", "MPRPredictor", "Restorer"]
 
 __getattr__ = lazy(

@@ -120,3 +120,10 @@ def test_the_readme_makes_a_page(metadata: Message) -> None:
     assert page is not None
     assert "<h1" in page
     assert metadata["Description-Content-Type"] == "text/markdown"
+
+
+def test_the_changelog_has_the_version() -> None:
+    log = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    headings = [line for line in log.splitlines() if line.startswith("## ")]
+    assert headings[0] == "## [Unreleased]"
+    assert headings[1].startswith(f"## [{__version__}] - ")
