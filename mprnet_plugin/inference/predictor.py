@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import logging
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Literal, NoReturn
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
 
 from mprnet_plugin.archs.mprnet_arch import MPRNet
 from mprnet_plugin.data.decoding import Pixels
@@ -28,6 +27,7 @@ from mprnet_plugin.inference.picture_writing import check_format_holds, write_pi
 from mprnet_plugin.inference.pipeline import in_three_steps
 from mprnet_plugin.inference.plausible import mixed, moved_far
 from mprnet_plugin.inference.processes import own_device, this_process
+from mprnet_plugin.inference.progress import Progress, counting
 from mprnet_plugin.inference.restorer import Restorer
 from mprnet_plugin.inference.sheets import before_and_after
 from mprnet_plugin.inference.targets import read_target, rgb8, size_text
@@ -135,11 +135,16 @@ class MPRPredictor:
             net, device, precision, tile, tile_overlap, local_pooling, self_ensemble, engine, compile
         )
 
-    def run(self, *paths: str | os.PathLike[str]) -> list[Outcome]:
+    def run(self, *paths: str | os.PathLike[str], progress: Progress | None = None) -> list[Outcome]:
         """Restore files, folders with their subfolders, or what glob patterns match.
 
         A file that cannot be restored is logged and left out; the rest is done. The processes of ``torchrun`` share
         the files out.
+
+        Args:
+            paths: Files, folders, patterns.
+            progress: Is told the share of the files that is done, parts of one included, in place of a bar on stderr.
+                What it raises ends the run; results that are there by then are whole.
 
         Returns:
             What became of each file, in order.
@@ -157,11 +162,11 @@ class MPRPredictor:
         inputs = self._inputs(source for source, _ in pictures)
         mine = list(self._jobs(pictures))[self.processes.rank :: self.processes.total]
         hidden = None if self.processes.rank == 0 else True
-        with logging_redirect_tqdm(), tqdm(total=len(mine), unit="image", disable=hidden) as bar:
+        with counting(len(mine), progress, hidden) as count:
             steps = in_three_steps(
                 mine,
                 functools.partial(attempt, functools.partial(self._read, inputs)),
-                functools.partial(self._restore, bar),
+                functools.partial(self._restore, count, itertools.count()),
                 functools.partial(attempt, self._write),
             )
             outcomes = [job.outcome for job in steps if job.outcome is not None]
@@ -212,20 +217,18 @@ class MPRPredictor:
         check_format_holds(output, picture.pixels)  # now, as restoring takes long
         return job
 
-    def _restore(self, bar: tqdm[NoReturn], job: Job) -> Job:
-        done = round(bar.n)
-
-        def progress(share: float) -> None:
-            bar.update(round(done + share, 2) - bar.n)
+    def _restore(self, count: Progress, numbers: Iterator[int], job: Job) -> Job:
+        done = next(numbers)
 
         def restore(job: Job) -> Job:
             if job.picture is None or job.restored is not None:
                 return job
             pixels = job.picture.pixels
-            return job._replace(restored=mixed(pixels, self.restorer(pixels, progress), self.strength), fresh=True)
+            restored = self.restorer(pixels, lambda share: count(done + share))
+            return job._replace(restored=mixed(pixels, restored, self.strength), fresh=True)
 
         job = attempt(restore, job)
-        bar.update(done + 1 - bar.n)
+        count(done + 1)
         return job
 
     def _write(self, job: Job) -> Job:

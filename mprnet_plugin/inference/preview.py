@@ -8,10 +8,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mprnet_plugin.errors import InputError
 from mprnet_plugin.inference.inputs import PREVIEW, find_pictures
 from mprnet_plugin.inference.picture_files import Picture, read_picture
 from mprnet_plugin.inference.picture_writing import write_picture
+from mprnet_plugin.inference.progress import Progress, counting
 from mprnet_plugin.inference.restorer import Restorer
 from mprnet_plugin.inference.sheets import detailed_part, labelled
 from mprnet_plugin.inference.targets import rgb8
@@ -19,7 +23,7 @@ from mprnet_plugin.tasks import TASKS
 from mprnet_plugin.weights.checkpoint import load_network
 from mprnet_plugin.weights.choice import find_weights
 
-__all__ = ["preview"]
+__all__ = ["all_restorers", "preview", "try_all"]
 
 _SIDE = 256
 
@@ -50,9 +54,7 @@ def preview(
     """
     folder = Path(output_path)
     pictures = [pair for path in paths for pair in find_pictures(path, (folder,))]
-    restorers = {
-        task.short: Restorer(load_network(find_weights(task.name, None, download)), **engine) for task in TASKS.values()
-    }
+    restorers = all_restorers(download, **engine)
     outputs = [folder / relative.with_name(f"{relative.stem}{PREVIEW}.png") for _, relative in pictures]
     return [
         output
@@ -77,14 +79,45 @@ def _is_written(source: Path, restorers: Mapping[str, Restorer], output: Path) -
     return True
 
 
+def all_restorers(download: bool = False, **engine: Any) -> dict[str, Restorer]:  # noqa: ANN401 - the restorer's
+    """Return a restorer for each task, by its short name; the arguments are :func:`preview`'s.
+
+    Raises:
+        InputError: No weights, or an engine that cannot be had.
+    """
+    return {
+        task.short: Restorer(load_network(find_weights(task.name, None, download)), **engine) for task in TASKS.values()
+    }
+
+
+def try_all(
+    picture: Picture, restorers: Mapping[str, Restorer], progress: Progress | None = None
+) -> dict[str, NDArray[np.uint8]]:
+    """Return the most detailed part of a picture as it is, then restored by each: label to (H, W, 3) of 8 bits.
+
+    Args:
+        picture: Of any size; the part has at most 256 x 256 pixels.
+        restorers: By the label of what they make.
+        progress: Is told the share that is done.
+
+    Raises:
+        InputError: It cannot be restored.
+    """
+    rows, columns = detailed_part(picture.pixels, _SIDE, _SIDE)
+    part = picture.pixels[rows.start : rows.stop, columns.start : columns.stop]
+    panels = {"as it is": rgb8(part)}
+    with counting(len(restorers), progress or (lambda share: None), None) as count:
+        for done, (label, restorer) in enumerate(restorers.items()):
+            panels[label] = rgb8(restorer(part, lambda share, done=done: count(done + share)))  # type: ignore[misc]
+    return panels
+
+
 def write_preview(picture: Picture, restorers: Mapping[str, Restorer], output: Path) -> None:
     """Write the preview of one picture.
 
     Raises:
         InputError: It cannot be restored or written.
     """
-    rows, columns = detailed_part(picture.pixels, _SIDE, _SIDE)
-    part = picture.pixels[rows.start : rows.stop, columns.start : columns.stop]
-    panels = {"as it is": rgb8(part), **{name: rgb8(restorer(part)) for name, restorer in restorers.items()}}
+    panels = try_all(picture, restorers)
     output.parent.mkdir(parents=True, exist_ok=True)
     write_picture(output, picture._replace(pixels=labelled(panels)))

@@ -8,17 +8,44 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from mprnet_plugin.archs.blocks import CAB
 from mprnet_plugin.archs.mprnet_arch import MPRNet
 
-__all__ = ["PassProgress", "Progress", "duration"]
+__all__ = ["Cancelled", "PassProgress", "Progress", "counting", "duration"]
 
 Progress = Callable[[float], None]
-"""Called with the share that is done, in (0, 1]."""
+"""Called with the share that is done, in (0, 1]; what it raises ends the work."""
 
 _TRIAL = 16
 """Side of the picture on which a pass is counted: the work a pixel is the same for any other."""
+
+
+class Cancelled(Exception):  # noqa: N818 - nothing went wrong
+    """For a :data:`Progress` to raise where nobody wants the rest; what is written by then stays, and is whole."""
+
+
+@contextmanager
+def counting(total: int, progress: Progress | None, hidden: bool | None) -> Iterator[Progress]:
+    """Give a function that takes how many items of ``total`` are done, parts of one included.
+
+    Args:
+        total: How many there are.
+        progress: Is told the share; None shows a bar on stderr, above which the log goes on.
+        hidden: Whether the bar is hidden; None hides it where stderr is no terminal.
+    """
+    if progress is not None:
+        tell = progress
+        yield lambda done: tell(done / total)
+        return
+    with logging_redirect_tqdm(), tqdm(total=total, unit="image", disable=hidden) as bar:
+
+        def move(done: float) -> None:
+            bar.update(round(done, 2) - bar.n)
+
+        yield move
 
 
 class PassProgress:

@@ -12,9 +12,11 @@ from mprnet_plugin.data.decoding import Pixels
 from mprnet_plugin.inference.targets import rgb8
 from mprnet_plugin.inference.tiling import Span
 
-__all__ = ["before_and_after", "detailed_part", "labelled"]
+__all__ = ["before_and_after", "detailed_part", "labelled", "whole_and_part"]
 
 RGB8 = NDArray[np.uint8]
+Pair = tuple[RGB8, RGB8]
+"""Before and after."""
 
 _LARGE = 1200
 """Longest side of a picture that is shown as it is; of a larger one, a reduced whole and a part at full size."""
@@ -35,18 +37,23 @@ def _starts(length: int, side: int) -> list[int]:
     return sorted({round(number * max(length - side, 0) / _STEPS) for number in range(_STEPS + 1)})
 
 
-def before_and_after(before: Pixels, after: Pixels) -> RGB8:
-    """Return both side by side, before on the left; of large pictures reduced ones, and below a part at full size."""
-    pair = [rgb8(before), rgb8(after)]
+def whole_and_part(before: Pixels, after: Pixels) -> tuple[Pair, Pair | None]:
+    """Return both as they are; of large pictures both reduced, and a part of each at full size."""
+    pair = rgb8(before), rgb8(after)
     height, width = pair[0].shape[:2]
     if max(height, width) <= _LARGE:
-        return np.concatenate(pair, 1)
+        return pair, None
     scale = _LARGE / max(height, width)
     size = max(round(width * scale), 1), max(round(height * scale), 1)
-    reduced = [np.asarray(Image.fromarray(one).resize(size, Image.Resampling.LANCZOS)) for one in pair]
+    small = [np.asarray(Image.fromarray(one).resize(size, Image.Resampling.LANCZOS)) for one in pair]
     rows, columns = detailed_part(before, size[1], size[0])
     parts = [one[rows.start : rows.stop, columns.start : columns.stop] for one in pair]
-    return np.concatenate([np.concatenate(row, 1) for row in (reduced, parts)])
+    return (small[0], small[1]), (parts[0], parts[1])
+
+
+def before_and_after(before: Pixels, after: Pixels) -> RGB8:
+    """Return both side by side, before on the left; of large pictures reduced ones, and below a part at full size."""
+    return np.concatenate([np.concatenate(row, 1) for row in whole_and_part(before, after) if row is not None])
 
 
 def labelled(images: Mapping[str, RGB8]) -> RGB8:
