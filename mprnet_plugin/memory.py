@@ -10,7 +10,7 @@ from mprnet_plugin.errors import InputError
 if sys.platform != "win32":
     import resource
 
-__all__ = ["check_pixels_fit", "free_memory", "most_memory"]
+__all__ = ["check_pixels_fit", "free_memory", "most_memory", "most_pixels"]
 
 _MEMINFO = Path("/proc/meminfo")
 _STATUS = Path("/proc/self/status")
@@ -33,6 +33,16 @@ def check_pixels_fit(width: int, height: int, bytes_per_pixel: float) -> None:
             f"has {width} x {height} pixels, which need {needed / 1e9:.1f} GB of memory where {free / 1e9:.1f} GB are "
             "free: cut it into parts, or use a machine with more"
         )
+
+
+def most_pixels(bytes_per_pixel: float, free: int) -> int:
+    """Return how many pixels :func:`check_pixels_fit` lets pass where so many bytes are free.
+
+    Example:
+        >>> most_pixels(4, 12_000_000)
+        1000000
+    """
+    return int(free / (bytes_per_pixel * _COPIES))
 
 
 def free_memory() -> int:

@@ -1,0 +1,265 @@
+"""One folder for each open page: what is dropped on it, what becomes of it, and that nothing of it stays."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from mprnet_plugin.errors import InputError
+from mprnet_plugin.inference.headers import picture_size
+from mprnet_plugin.inference.inputs import find_pictures
+from mprnet_plugin.inference.picture_files import read_picture
+from mprnet_plugin.memory import check_pixels_fit
+from mprnet_plugin.streams import printable
+from mprnet_plugin.web.limits import Limits
+
+__all__ = ["Adopted", "Session", "Sessions", "plain"]
+
+_LONGEST_STEM = 80
+_LEFTOVER = 60
+"""Seconds after which an upload is removed that a page has taken over, or that none has asked for."""
+
+
+class Adopted(NamedTuple):
+    """The pictures that a page holds now, and a line for each file that it does not take."""
+
+    pictures: list[Path]
+    refused: list[str]
+
+
+def plain(error: BaseException | str, path: Path) -> str:
+    """Return a message about a file as its owner knows it: by name, without the server's folders, in one line."""
+    text = str(error).replace(str(path), path.name).replace(f"{path.parent}{os.sep}", "")
+    return printable(" ".join(text.split()))
+
+
+class Session:
+    """A page's own folder.
+
+    Args:
+        folder: Is made; nothing else uses it.
+        limits: What is taken.
+    """
+
+    def __init__(self, folder: Path, limits: Limits) -> None:
+        self.folder, self.limits = folder, limits
+        self.closed = False
+        self._lock = threading.RLock()
+        self._users = 0
+        self._pixels: dict[Path, int] = {}
+        self.inputs.mkdir(parents=True)
+
+    @property
+    def inputs(self) -> Path:
+        """The folder of what was dropped."""
+        return self.folder / "in"
+
+    def pixels(self, path: Path) -> int:
+        """Return how many pixels a picture has by its header, and 1 where that does not tell."""
+        return self._pixels.get(path, 1)
+
+    def own(self, paths: Iterable[str | Path]) -> list[Path]:
+        """Return those paths that are this page's pictures, in order."""
+        return [path for path in map(Path, paths) if path.parent == self.inputs and path.is_file()]
+
+    def adopt(self, files: Iterable[str | Path], room: int) -> Adopted:
+        """Take pictures over that have arrived, and forget those that are no longer there.
+
+        Args:
+            files: Everything that the page shows: this page's pictures, and fresh uploads.
+            room: Bytes that uploads may still take on all pages together.
+
+        Raises:
+            InputError: The page is closed.
+        """
+        with self._lock:
+            self._check_open()
+            wanted = list(dict.fromkeys(Path(file) for file in files))
+            pictures, refused = self.own(wanted), []
+            self._forget(set(pictures))
+            for file in wanted:
+                if file.parent == self.inputs:
+                    continue
+                try:
+                    taken = self._take(file, len(pictures), room)
+                except (InputError, OSError) as error:
+                    reason = error.strerror or "it did not arrive whole" if isinstance(error, OSError) else error
+                    text = plain(str(reason), file)
+                    refused.append(text if file.name in text else f"{file.name}: {text}")
+                    continue
+                room -= taken.stat().st_size
+                pictures.append(taken)
+            return Adopted(pictures, refused)
+
+    def keep_weights(self, file: str | Path) -> Path:
+        """Take over a file of weights in place of an earlier one.
+
+        Raises:
+            InputError: It is gone, or the page is closed.
+        """
+        with self._lock:
+            return self._link(Path(file), self.fresh_folder("weights"))
+
+    def own_weights(self, file: str | Path | None) -> Path | None:
+        """Return the file of weights that was taken over, if it is this one."""
+        path = None if file is None else Path(file)
+        return path if path is not None and path.parent == self.folder / "weights" and path.is_file() else None
+
+    def fresh_folder(self, name: str) -> Path:
+        """Return an empty folder of this page's; what an earlier one of that name held is gone."""
+        with self._lock:
+            self._check_open()
+            folder = self.folder / name
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            return folder
+
+    @contextmanager
+    def used(self) -> Iterator[None]:
+        """Keep the folder as long as work goes on in it, and no longer."""
+        with self._lock:
+            self._check_open()
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._users -= 1
+                if self.closed and not self._users:
+                    shutil.rmtree(self.folder, ignore_errors=True)
+
+    def close(self) -> None:
+        """Remove everything, once nothing works on it any more."""
+        with self._lock:
+            self.closed = True
+            if not self._users:
+                shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise InputError("this page has lost its connection, and its pictures were removed: load it again")
+
+    def _take(self, file: Path, count: int, room: int) -> Path:
+        size = file.stat().st_size
+        if count >= self.limits.pictures:
+            raise InputError(f"{file.name}: is more than {self.limits.pictures} pictures at once; restore those first")
+        if size > self.limits.file_bytes:
+            raise InputError(
+                f"{file.name}: has {size / 1e6:.0f} MB, expected {self.limits.file_bytes / 1e6:.0f} at most"
+            )
+        if size > room:
+            raise InputError(f"{file.name}: there is no room for it; remove pictures, or restore in several goes")
+        find_pictures(file)  # which knows what to do with a camera's RAW file
+        known = picture_size(file)
+        if known is None:
+            read_picture(file)  # which says why, or knows a layout that its header does not tell
+        else:
+            try:
+                check_pixels_fit(*known, 4)
+            except InputError as error:
+                raise InputError(f"{file.name}: {error}") from error
+        taken = self._link(file, self.inputs)
+        self._pixels[taken] = known[0] * known[1] if known else 1
+        return taken
+
+    def _link(self, file: Path, folder: Path) -> Path:
+        """Give a file a second name in a folder of ours: an upload of the same bytes may be another page's too."""
+        folder.mkdir(exist_ok=True)
+        stem, suffix = _safe_name(file.name)
+        number = 1
+        while True:
+            path = folder / (f"{stem}{suffix}" if number == 1 else f"{stem}-{number}{suffix}")
+            try:
+                os.link(file, path)
+            except FileExistsError:
+                number += 1
+            except FileNotFoundError:
+                raise InputError(f"{file.name}: did not arrive whole; choose it again") from None
+            except OSError:  # a file system without such links
+                if path.exists():
+                    number += 1
+                    continue
+                shutil.copyfile(file, path)
+                return path
+            else:
+                return path
+
+    def _forget(self, kept: set[Path]) -> None:
+        for path in set(self.inputs.iterdir()) - kept:
+            path.unlink(missing_ok=True)
+            self._pixels.pop(path, None)
+
+
+def _safe_name(name: str) -> tuple[str, str]:
+    """Return stem and suffix that are one plain name in a folder, whatever the name was."""
+    path = Path(name.replace("\\", "/"))
+    letters = "".join(letter if letter.isprintable() else "_" for letter in path.stem).lstrip(".- ")
+    suffix = path.suffix.lower() if path.suffix[1:].isalnum() else ""
+    return letters[:_LONGEST_STEM] or "picture", path.suffix if suffix else ""
+
+
+class Sessions:
+    """All open pages below one folder, in which uploads arrive too.
+
+    Args:
+        root: This program's own folder.
+        limits: What each page takes, and all of them together.
+    """
+
+    def __init__(self, root: Path, limits: Limits) -> None:
+        self.root, self.limits = root, limits
+        self._lock = threading.Lock()
+        self._open: dict[str, Session] = {}
+        self._kept: frozenset[Path] = frozenset()
+
+    def keep_what_is_there(self) -> None:
+        """Never take for a leftover what lies in the folder now: the page's own pictures."""
+        self._kept = frozenset(self.root.iterdir())
+
+    def of(self, key: str) -> Session:
+        """Return the session of a page, made at its first use."""
+        with self._lock:
+            session = self._open.get(key)
+            if session is None:
+                # A name that nobody can guess, as whoever knows it can fetch what is in it.
+                session = Session(self.root / f"page-{secrets.token_hex(16)}", self.limits)
+                self._open[key] = session
+            return session
+
+    def close(self, key: str) -> None:
+        """Forget a page."""
+        with self._lock:
+            session = self._open.pop(key, None)
+        if session is not None:
+            session.close()
+        self.sweep()
+
+    def room(self) -> int:
+        """Return how many bytes uploads may still take."""
+        with self._lock:
+            open_now = list(self._open.values())
+        used = 0
+        for session in open_now:
+            with suppress(OSError):
+                used += sum(path.stat().st_size for path in session.inputs.iterdir())
+        return max(self.limits.total_bytes - used, 0)
+
+    def sweep(self, age: float = _LEFTOVER) -> None:
+        """Remove uploads of so many seconds ago: a page that wanted one has its own name for it."""
+        with self._lock:
+            ours = {session.folder for session in self._open.values()}
+        with suppress(OSError):
+            for path in self.root.iterdir():
+                if path in self._kept or path in ours or path.name.startswith("page-"):
+                    continue
+                with suppress(OSError):
+                    if time.time() - path.stat().st_mtime > age:
+                        shutil.rmtree(path, ignore_errors=True)
+                        path.unlink(missing_ok=True)
