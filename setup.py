@@ -96,6 +96,7 @@ def lmdb_commands() -> list[str]:
     return [path.stem for path in modules if "\ndef cli()" in path.read_text(encoding="utf-8")]
 
 
+WEB = ["gradio>=6.31"]
 EXPORT = ["onnx>=1.17", "onnxscript>=0.3", "onnxruntime>=1.20", "openvino>=2024.6", "ncnn>=1.0.20240410"]
 HUB = ["huggingface_hub>=1.0"]
 
@@ -127,7 +128,12 @@ setup(
     package_dir={"mprnet_plugin.recipes": "options"},
     package_data={
         # "..": beside the package, thus straight in site-packages.
-        "mprnet_plugin": ["py.typed", "weights/demo/*.safetensors", *(f"../{name}" for name in AUTOLOAD)],
+        "mprnet_plugin": [
+            "py.typed",
+            "weights/demo/*.safetensors",
+            "web/examples/*",
+            *(f"../{name}" for name in AUTOLOAD),
+        ],
         "mprnet_plugin.recipes": ["*.yml", "*.json", "mmengine/*.py", "mmengine/_base_/*.py"],
         "lmdb_tools": ["py.typed"],
     },
@@ -172,9 +178,12 @@ setup(
             "twine>=6.1",
             "readme_renderer[md]>=44",
             *HUB,
+            "playwright>=1.48",
             *EXPORT,
+            *WEB,
         ],
         "hub": HUB,
+        "web": WEB,
         "export": EXPORT,
         "mat73": ["h5py>=3.10"],
         "heic": ["pillow-heif>=0.16"],
@@ -185,6 +194,7 @@ setup(
             "mprnet-restore = mprnet_plugin.inference.cli:cli",
             "mprnet-convert = mprnet_plugin.weights.command:cli",
             "mprnet-export = mprnet_plugin.export.cli:cli",
+            "mprnet-web = mprnet_plugin.web.cli:cli",
             "mprnet-options = mprnet_plugin.shipped_options:cli",
             *(f"mprnet-lmdb-{name} = lmdb_tools.{name}:cli" for name in lmdb_commands()),
         ]

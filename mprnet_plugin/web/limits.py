@@ -6,14 +6,16 @@ from typing import NamedTuple
 
 from mprnet_plugin.memory import most_pixels
 
-__all__ = ["Limits", "limits_of"]
+__all__ = ["BYTES_PER_PIXEL", "Limits", "limits_of"]
 
 _MIB = 1 << 20
 _SMALLEST_FILE, _LARGEST_FILE = 16 * _MIB, 512 * _MIB
 _PICTURE = 128 * _MIB
 """Memory for each picture that may be there at once."""
 _MOST_PICTURES = 100
-_BYTES_PER_PIXEL = 4
+_MOST_PIXELS = 250_000_000
+"""Of one picture, whatever memory there is: hours of work on most machines."""
+BYTES_PER_PIXEL = 4
 """Red, green, blue and alpha of 8 bits: what a picture's header must declare to be held against memory."""
 
 
@@ -36,8 +38,8 @@ class Limits(NamedTuple):
         """Say it in one sentence.
 
         Example:
-            >>> Limits(60, 512 << 20, 1 << 30, 400_000_000).describe()
-            'Up to 60 pictures at once, each of at most 536 MB and 400 megapixels.'
+            >>> Limits(60, 512 << 20, 1 << 30, 250_000_000).describe()
+            'Up to 60 pictures at once, each of at most 537 MB and 250 megapixels.'
         """
         return (
             f"Up to {self.pictures} pictures at once, each of at most {self.file_bytes / 1e6:.0f} MB "
@@ -64,5 +66,5 @@ def limits_of(memory: int, disk: int) -> Limits:
         pictures=min(max(memory // _PICTURE, 1), _MOST_PICTURES),
         file_bytes=min(max(memory // 16, _SMALLEST_FILE), _LARGEST_FILE, total),
         total_bytes=total,
-        pixels=max(most_pixels(_BYTES_PER_PIXEL, memory), 1_000_000),
+        pixels=min(max(most_pixels(BYTES_PER_PIXEL, memory), 1_000_000), _MOST_PIXELS),
     )

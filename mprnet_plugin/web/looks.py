@@ -8,25 +8,30 @@ from html import escape
 from mprnet_plugin.inference.progress import duration
 from mprnet_plugin.web.work import Result, Work
 
-__all__ = ["CSS", "heading", "lines", "outcome", "progress"]
+__all__ = ["CSS", "SHOW_STATUS", "heading", "lines", "outcome", "progress"]
 
 CSS = """
 .gradio-container { max-width: 860px !important; margin: 0 auto !important; padding: 0 16px 48px !important; }
 .gradio-container .main, .gradio-container > .main > .wrap { padding: 0 !important; }
+.gradio-container .html-container { padding: 0 !important; }
 .heading h1 { font-size: 1.9rem; line-height: 1.2; margin: 28px 0 6px; font-weight: 650; letter-spacing: -0.01em; }
-.heading p, .quiet { color: var(--body-text-color-subdued); margin: 0; font-size: 0.95rem; line-height: 1.5; }
+.heading p, .quiet { color: var(--body-text-color); opacity: 0.72; margin: 0; font-size: 0.95rem; line-height: 1.5; }
 .quiet { font-size: 0.85rem; }
 .lines { margin: 0; padding: 0; list-style: none; font-size: 0.9rem; line-height: 1.5; overflow-wrap: anywhere; }
-.lines li { padding: 6px 12px; border-left: 3px solid var(--border-color-primary); margin: 4px 0; }
+.lines li { padding: 4px 12px; border-left: 3px solid var(--border-color-primary); margin: 4px 0; }
 .lines li.wrong { border-color: #c2410c; }
 .lines li.note { border-color: #ca8a04; }
 .progress { padding: 4px 0; }
 .progress .track { height: 8px; border-radius: 4px; background: var(--border-color-primary); overflow: hidden; }
 .progress .done { height: 100%; background: var(--color-accent); transition: width 0.3s; }
 .progress p { margin: 8px 0 0; font-size: 0.95rem; overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }
-.summary { font-size: 1rem; margin: 0 0 4px; }
-#examples button.thumbnail-item { border-radius: 8px; }
-#task .wrap { gap: 8px; }
+.summary { font-size: 1.05rem; font-weight: 600; margin: 0; }
+#pictures { border-width: 2px; border-radius: 10px; }
+#pictures:not(:has(table)) { border-color: var(--color-accent); }
+#examples-box { gap: 6px; }
+#examples .grid-wrap, #trial .grid-wrap { padding: 0; min-height: 0; height: auto; max-height: none; }
+#examples, #trial { border-width: 0 !important; background: none; overflow: visible; }
+#examples .thumbnail-item { aspect-ratio: 16 / 10; }
 #task label { flex: 1 1 200px; }
 @media (max-width: 640px) {
   .gradio-container { padding: 0 12px 32px !important; }
@@ -35,6 +40,12 @@ CSS = """
   #task label { flex: 1 1 100%; }
 }
 """
+
+SHOW_STATUS = """() => setTimeout(() => {
+    const status = document.querySelector("#status");
+    if (status) status.scrollIntoView({behavior: "smooth", block: "nearest"});
+}, 800)"""
+"""Scrolls to the progress, which a phone has below its edge."""
 
 
 def heading(title: str, text: str) -> str:

@@ -36,6 +36,9 @@ LAUNCH: dict[str, Any] = {
     "mcp_server": False,
     "theme": gr.themes.Base(primary_hue="teal", neutral_hue="slate", font=FONTS, font_mono=["ui-monospace"]),
     "css": looks.CSS,
+    "i18n": gr.I18n(
+        en={"upload_text.drop_file": "Drop photographs here", "upload_text.click_to_upload": "Choose photographs"}
+    ),
 }
 """How it is served: to nobody else, with nothing of gradio's own beside it."""
 
@@ -65,12 +68,8 @@ class _Page(Parts):
     def _connect(self) -> None:
         quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
         shown = [
-            self.files,
-            self.refused,
-            self.restore,
-            self.show_three,
-            self.own_weights,
-            self.task,
+            *(self.files, self.refused, self.examples_box),
+            *(self.restore, self.show_three, self.task),
         ]
         for event in (self.files.upload, self.files.delete, self.files.clear):
             event(self._pictures_changed, [self.files], shown, **quiet)
@@ -93,9 +92,10 @@ class _Page(Parts):
             ),
             *(self.picked, self.view, self.slider, self.download, self.download_all),
         ]
-        self.restore.click(self._restore_clicked, asked, running, **quiet)
-        self.show_three.click(self._show_three_clicked, asked, running, **quiet)
-        self.cancel.click(self._cancel_clicked, None, [self.cancel], queue=False, **quiet)
+        for button, clicked in ((self.restore, self._restore_clicked), (self.show_three, self._show_three_clicked)):
+            button.click(None, js=looks.SHOW_STATUS, **quiet)
+            button.click(clicked, asked, running, **quiet)
+        self.cancel.click(self._cancel_clicked, None, [self.cancel], **quiet)
         self.trial.select(self._panel_chosen, None, [self.task], **quiet)
         result = [self.view, self.slider, self.download]
         for component in (self.picked, self.view):
@@ -104,13 +104,17 @@ class _Page(Parts):
         self.blocks.queue(default_concurrency_limit=None, api_open=False)
 
     def _pictures_changed(self, request: gr.Request, files: list[str] | None) -> Updates:
-        adopted = self.sessions.of(_key(request)).adopt(files or [], self.sessions.room())
+        try:
+            adopted = self.sessions.of(_key(request)).adopt(files or [], self.sessions.room())
+        except InputError as error:
+            raise gr.Error(str(error), print_exception=False) from error
         there = bool(adopted.pictures)
         return {
             self.files: gr.update(value=[str(path) for path in adopted.pictures] or None),
             self.refused: gr.update(value=looks.lines(adopted.refused), visible=bool(adopted.refused)),
             self.restore: gr.update(interactive=there),
             self.show_three: gr.update(interactive=there),
+            self.examples_box: gr.update(visible=not there),
         }
 
     def _example_chosen(self, request: gr.Request, chosen: gr.SelectData, files: list[str] | None) -> Updates:
@@ -147,7 +151,7 @@ class _Page(Parts):
             yield self._problem(str(error))
             return
         work = self._start(request, partial(restore_all, session, pictures, asked))
-        yield self._began() | {self.results: gr.update(visible=False)}
+        yield self._began() | dict.fromkeys((self.results, self.trial, self.trial_hint), gr.update(visible=False))
         shown = 0
         while not work.done:
             await asyncio.sleep(LOOK_EVERY)

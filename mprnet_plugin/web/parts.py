@@ -8,7 +8,6 @@ from typing import get_args
 import gradio as gr
 
 from mprnet_plugin.inference.engines import Engine, Precision
-from mprnet_plugin.inference.picture_files import readable_formats
 from mprnet_plugin.tasks import TASKS
 from mprnet_plugin.web import looks
 from mprnet_plugin.web.limits import Limits
@@ -49,13 +48,14 @@ class Parts:
         self.files = gr.File(
             label="Photographs",
             file_count="multiple",
-            file_types=sorted(readable_formats()),
-            height=170,
+            # No file_types: gradio would refuse all where one is of another kind, and we say which one and why.
+            height=200,
             elem_id="pictures",
         )
         gr.HTML(f'<p class="quiet" id="limits">{limits.describe()}</p>')
         self.refused = gr.HTML(visible=False, elem_id="refused")
-        with gr.Accordion("No photograph at hand? Try one of these", open=False, elem_id="examples-box"):
+        with gr.Column(elem_id="examples-box") as self.examples_box:
+            gr.HTML('<p class="quiet">No photograph at hand? Try one of these:</p>')
             self.examples = gr.Gallery(
                 value=[(str(path), path.stem.capitalize()) for path in EXAMPLES],
                 columns=3,
@@ -102,9 +102,11 @@ class Parts:
 
     def _add_buttons(self) -> None:
         with gr.Row():
-            self.restore = gr.Button("Restore", variant="primary", size="lg", interactive=False, elem_id="restore")
+            self.restore = gr.Button(
+                "Restore", variant="primary", size="lg", interactive=False, min_width=280, elem_id="restore"
+            )
             self.show_three = gr.Button(
-                "Not sure? Show me all three", size="lg", interactive=False, elem_id="show-three"
+                "Not sure? Show me all three", size="lg", interactive=False, min_width=280, elem_id="show-three"
             )
             self.cancel = gr.Button("Cancel", variant="stop", size="lg", visible=False, elem_id="cancel")
         self.status = gr.HTML(visible=False, elem_id="status")
@@ -131,5 +133,7 @@ class Parts:
                 label="Before and after", format="png", interactive=False, buttons=["fullscreen"], elem_id="slider"
             )
             with gr.Row():
-                self.download = gr.DownloadButton("Download", variant="primary", elem_id="download")
-                self.download_all = gr.DownloadButton("Download all (zip)", visible=False, elem_id="download-all")
+                self.download = gr.DownloadButton("Download", variant="primary", min_width=280, elem_id="download")
+                self.download_all = gr.DownloadButton(
+                    "Download all (zip)", visible=False, min_width=280, elem_id="download-all"
+                )

@@ -18,7 +18,7 @@ from mprnet_plugin.inference.inputs import find_pictures
 from mprnet_plugin.inference.picture_files import read_picture
 from mprnet_plugin.memory import check_pixels_fit
 from mprnet_plugin.streams import printable
-from mprnet_plugin.web.limits import Limits
+from mprnet_plugin.web.limits import BYTES_PER_PIXEL, Limits
 
 __all__ = ["Adopted", "Session", "Sessions", "plain"]
 
@@ -157,16 +157,19 @@ class Session:
         if size > room:
             raise InputError(f"{file.name}: there is no room for it; remove pictures, or restore in several goes")
         find_pictures(file)  # which knows what to do with a camera's RAW file
-        known = picture_size(file)
-        if known is None:
-            read_picture(file)  # which says why, or knows a layout that its header does not tell
-        else:
-            try:
-                check_pixels_fit(*known, 4)
-            except InputError as error:
-                raise InputError(f"{file.name}: {error}") from error
+        # Where the header does not tell, reading says why, or knows a layout that is seldom met.
+        width, height = picture_size(file) or read_picture(file).pixels.shape[1::-1]
+        if width * height > self.limits.pixels:
+            raise InputError(
+                f"{file.name}: has {width} x {height} pixels, expected {self.limits.pixels / 1e6:.0f} million at most: "
+                "cut it into parts"
+            )
+        try:
+            check_pixels_fit(width, height, BYTES_PER_PIXEL)
+        except InputError as error:
+            raise InputError(f"{file.name}: {error}") from error
         taken = self._link(file, self.inputs)
-        self._pixels[taken] = known[0] * known[1] if known else 1
+        self._pixels[taken] = width * height
         return taken
 
     def _link(self, file: Path, folder: Path) -> Path:
