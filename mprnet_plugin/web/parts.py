@@ -72,7 +72,7 @@ class Parts:
         choices = [(task.removes[:1].upper() + task.removes[1:], name) for name, task in TASKS.items()]
         self.task = gr.Radio(choices, label="What should go?", elem_id="task")
         self.strength = gr.Slider(
-            5, 100, 100, step=5, label="Strength in percent", info="Less mixes the result with your picture"
+            5, 100, 100, step=5, label="Strength in percent", info="Less mixes it with your picture", elem_id="strength"
         )
         published = [task for task in TASKS if cached(task) is not None]
         sources = [("Small ones that come with this program", DEMO), ("A file of your own", OWN)]
@@ -85,6 +85,7 @@ class Parts:
                 file_types=list(WEIGHTS),
                 height=120,
                 visible=False,
+                elem_id="own-weights",
             )
             with gr.Row():
                 self.precision = gr.Dropdown(
