@@ -1,1 +1,1 @@
-"""The page: drop a photograph, see it restored. Gradio is imported by nothing but ``page`` and ``server``."""
+"""The page: drop a photograph, see it restored. Gradio is imported by nothing but ``page`` and ``parts``."""

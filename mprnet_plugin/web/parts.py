@@ -27,7 +27,7 @@ EXAMPLES = {
 """Example photographs, each with the task that helps it."""
 WEIGHTS = (".pth", ".safetensors", ".pdparams")
 TILES = (0, 256, 384, 512, 768, 1024)
-WHOLE, PART = "Whole picture", "A part at full size"
+WHOLE, PART = "Whole picture", "A detail"
 
 
 class Parts:

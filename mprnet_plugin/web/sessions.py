@@ -90,9 +90,7 @@ class Session:
                 try:
                     taken = self._take(file, len(pictures), room)
                 except (InputError, OSError) as error:
-                    reason = error.strerror or "it did not arrive whole" if isinstance(error, OSError) else error
-                    text = plain(str(reason), file)
-                    refused.append(text if file.name in text else f"{file.name}: {text}")
+                    refused.append(_refusal(file, error))
                     continue
                 room -= taken.stat().st_size
                 pictures.append(taken)
@@ -184,7 +182,7 @@ class Session:
             except FileExistsError:
                 number += 1
             except FileNotFoundError:
-                raise InputError(f"{file.name}: did not arrive whole; choose it again") from None
+                raise
             except OSError:  # a file system without such links
                 if path.exists():
                     number += 1
@@ -198,6 +196,14 @@ class Session:
         for path in set(self.inputs.iterdir()) - kept:
             path.unlink(missing_ok=True)
             self._pixels.pop(path, None)
+
+
+def _refusal(file: Path, error: Exception) -> str:
+    """Say in one line, which begins with the file's name, why it is not taken."""
+    if isinstance(error, FileNotFoundError):
+        error = InputError("did not arrive whole; choose it again")
+    text = plain(f"{error.strerror}; choose it again" if isinstance(error, OSError) else error, file)
+    return text if text.startswith(file.name) else f"{file.name}: {text}"
 
 
 def _safe_name(name: str) -> tuple[str, str]:

@@ -110,14 +110,15 @@ def drop(page: Page, *paths: Path) -> None:
 def restore(page: Page, task: re.Pattern[str] = NOISE) -> None:
     page.get_by_label(task).check()
     expect(page.locator("#restore")).to_be_enabled(timeout=PATIENCE)
+    page.evaluate("document.querySelectorAll('#status .summary, #status li').forEach(one => one.className = 'old')")
     page.click("#restore")
 
 
 def status(page: Page) -> str:
-    """Wait for the end and return what the page then says."""
-    page.wait_for_selector("#status .summary, #status .lines", timeout=PATIENCE)
+    """Wait for the end and return what the page then says, in lines."""
+    page.wait_for_selector("#status .summary, #status li:not(.old)", timeout=PATIENCE)
     expect(page.locator("#restore")).to_be_visible(timeout=PATIENCE)
-    return page.locator("#status").inner_text()
+    return "\n".join(page.locator("#status .summary, #status li").all_inner_texts())
 
 
 def downloaded(page: Page, button: str = "#download") -> tuple[str, bytes]:
