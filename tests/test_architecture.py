@@ -28,8 +28,12 @@ UNBOUND = ("__init__", "_startup", "shipped_options")
 import nothing from above until somebody asks."""
 UPWARD = {"mprnet_plugin/archs/pretrained.py": "mprnet_plugin.hub"}
 """Module to what it imports from above inside of its methods, when they are called: ``MPRNet.from_pretrained``."""
-HOSTS = {"basicsr": "mprnet_plugin/hosts/basicsr/", "mmengine": "mprnet_plugin/hosts/mmengine/"}
-"""Host to the only folder that imports it."""
+HOSTS = {
+    "basicsr": "mprnet_plugin/hosts/basicsr/",
+    "mmengine": "mprnet_plugin/hosts/mmengine/",
+    "gradio": "mprnet_plugin/web/",
+}
+"""Host, or what serves the page, to the only folder that imports it."""
 LONGEST_MODULE = 300
 LONGEST_FUNCTION = 40
 LONGER = {

@@ -14,7 +14,7 @@ from mprnet_plugin.files import check_regular
 from mprnet_plugin.inference.picture_files import PHONE_FORMATS, readable_formats
 from mprnet_plugin.streams import printable
 
-__all__ = ["COMPARISON", "PREVIEW", "RESULT", "find_pictures"]
+__all__ = ["COMPARISON", "PREVIEW", "RESULT", "find_pictures", "result_name"]
 
 RESULT, COMPARISON, PREVIEW = "_restoration", "_compare", "_preview"
 """What results, pictures of before and after, and previews have behind the name of their input."""
@@ -22,6 +22,21 @@ _RAW = frozenset({".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".pef", ".raf"
 """Of cameras, before they are developed into pictures."""
 
 logger = logging.getLogger(__name__)
+
+
+def result_name(picture: Path, suffix: str | None = None) -> str:
+    """Return the name of a picture's result.
+
+    Args:
+        picture: Its name, with or without folders.
+        suffix: Of the result; None is the picture's own, or PNG for what is only read.
+
+    Example:
+        >>> result_name(Path("a/b.JPG")), result_name(Path("b.heic")), result_name(Path("b.jpg"), ".tif")
+        ('b_restoration.JPG', 'b_restoration.png', 'b_restoration.tif')
+    """
+    own = ".png" if picture.suffix.lower() in PHONE_FORMATS else picture.suffix
+    return f"{picture.stem}{RESULT}{suffix or own}"
 
 
 def find_pictures(path: str | os.PathLike[str], results: Iterable[Path] = ()) -> list[tuple[Path, Path]]:

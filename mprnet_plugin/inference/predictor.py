@@ -19,10 +19,10 @@ from mprnet_plugin.data.decoding import Pixels
 from mprnet_plugin.data.folders import walk
 from mprnet_plugin.errors import InputError, nearest
 from mprnet_plugin.inference.engines import Engine, Precision
-from mprnet_plugin.inference.inputs import COMPARISON, RESULT, find_pictures
+from mprnet_plugin.inference.inputs import COMPARISON, find_pictures, result_name
 from mprnet_plugin.inference.jobs import Job, attempt
 from mprnet_plugin.inference.outcomes import Outcome, ScoreChange
-from mprnet_plugin.inference.picture_files import PHONE_FORMATS, PICTURE_FORMATS, Picture, read_picture
+from mprnet_plugin.inference.picture_files import PICTURE_FORMATS, Picture, read_picture
 from mprnet_plugin.inference.picture_writing import check_format_holds, write_picture
 from mprnet_plugin.inference.pipeline import in_three_steps
 from mprnet_plugin.inference.plausible import mixed, moved_far
@@ -176,9 +176,7 @@ class MPRPredictor:
         """Yield what is to be done, and which other picture has the same result."""
         taken: dict[Path, Path] = {}
         for source, relative in pictures:
-            own = ".png" if relative.suffix.lower() in PHONE_FORMATS else relative.suffix  # which are read only
-            suffix = self.output_format or own
-            output = self.folder / relative.with_name(f"{relative.stem}{RESULT}{suffix}")
+            output = self.folder / relative.with_name(result_name(relative, self.output_format))
             # A comparison is PNG whatever the suffix, so two names must then differ in more than that.
             first = taken.setdefault(output.with_suffix("") if self.compare else output, source)
             yield Job(source, relative, output, first)

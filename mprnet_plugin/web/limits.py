@@ -39,11 +39,11 @@ class Limits(NamedTuple):
 
         Example:
             >>> Limits(60, 512 << 20, 1 << 30, 250_000_000).describe()
-            'Up to 60 pictures at once, each of at most 537 MB and 250 megapixels.'
+            'Up to 60 pictures, each of at most 537 MB and 250 megapixels, together at most 1074 MB.'
         """
         return (
-            f"Up to {self.pictures} pictures at once, each of at most {self.file_bytes / 1e6:.0f} MB "
-            f"and {self.pixels / 1e6:.0f} megapixels."
+            f"Up to {self.pictures} pictures, each of at most {self.file_bytes / 1e6:.0f} MB "
+            f"and {self.pixels / 1e6:.0f} megapixels, together at most {self.total_bytes / 1e6:.0f} MB."
         )
 
 

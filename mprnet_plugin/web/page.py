@@ -16,7 +16,7 @@ from mprnet_plugin.web.parts import EXAMPLES, PART, TITLE, WHOLE, Parts
 from mprnet_plugin.web.sessions import Sessions
 from mprnet_plugin.web.work import DEMO, OWN, Asked, Result, Work, Workshop, restore_all, show_all
 
-__all__ = ["LAUNCH", "build"]
+__all__ = ["LAUNCH", "Page"]
 
 LOOK_EVERY = 0.3
 """Seconds after which the page looks at its work again."""
@@ -45,18 +45,12 @@ LAUNCH: dict[str, Any] = {
 Updates = dict[Any, Any]
 
 
-def build(sessions: Sessions) -> gr.Blocks:
-    """Return the page.
+class Page(Parts):
+    """What happens on the page; ``blocks`` is what gradio serves.
 
     Args:
         sessions: Where each open page keeps its pictures.
     """
-    page: gr.Blocks = _Page(sessions).blocks
-    return page
-
-
-class _Page(Parts):
-    """What happens on the page."""
 
     def __init__(self, sessions: Sessions) -> None:
         self.sessions, self.workshop = sessions, Workshop()
@@ -64,6 +58,11 @@ class _Page(Parts):
         with gr.Blocks(title=TITLE, analytics_enabled=False) as self.blocks:
             super().__init__(sessions.limits)
             self._connect()
+
+    def end(self) -> None:
+        """Stop serving, and whatever is being restored."""
+        self.blocks.close(verbose=False)
+        self.workshop.close()
 
     def _connect(self) -> None:
         quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}

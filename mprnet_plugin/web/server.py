@@ -46,18 +46,17 @@ def serve(port: int) -> int:
         from starlette.middleware import Middleware
 
         from mprnet_plugin.web.guard import Guard
-        from mprnet_plugin.web.page import LAUNCH, build
+        from mprnet_plugin.web.page import LAUNCH, Page
 
         limits = limits_of(free_memory(), shutil.disk_usage(root).free)
         sessions = Sessions(root, limits)
-        page = build(sessions)
+        page = Page(sessions)
         guard = Middleware(Guard, root=root, upload=limits.total_bytes + (1 << 20))  # a little for its headings
         ended = _until_a_signal()
-        page.launch(
+        page.blocks.launch(
             server_name=ADDRESS,
             server_port=port,
             app_kwargs={"middleware": [guard]},
-            max_file_size=limits.file_bytes,
             **LAUNCH,
         )
         sessions.keep_what_is_there()
@@ -67,7 +66,7 @@ def serve(port: int) -> int:
             while not ended.wait(_SWEEP_EVERY):
                 sessions.sweep()
         finally:
-            page.close(verbose=False)
+            page.end()
     return 0
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from mprnet_plugin.errors import InputError
 from mprnet_plugin.inference.headers import picture_size
-from mprnet_plugin.inference.inputs import find_pictures
+from mprnet_plugin.inference.inputs import find_pictures, result_name
 from mprnet_plugin.inference.picture_files import read_picture
 from mprnet_plugin.memory import check_pixels_fit
 from mprnet_plugin.streams import printable
@@ -23,6 +23,8 @@ from mprnet_plugin.web.limits import BYTES_PER_PIXEL, Limits
 __all__ = ["Adopted", "Session", "Sessions", "plain"]
 
 _LONGEST_STEM = 80
+_IDLE = 24 * 3600
+"""Seconds after which a page is closed that nobody has used: its end may never have been heard of."""
 _LEFTOVER = 60
 """Seconds after which an upload is removed that a page has taken over, or that none has asked for."""
 
@@ -54,6 +56,7 @@ class Session:
         self._lock = threading.RLock()
         self._users = 0
         self._pixels: dict[Path, int] = {}
+        self.last_used = time.monotonic()
         self.inputs.mkdir(parents=True)
 
     @property
@@ -174,23 +177,20 @@ class Session:
         """Give a file a second name in a folder of ours: an upload of the same bytes may be another page's too."""
         folder.mkdir(exist_ok=True)
         stem, suffix = _safe_name(file.name)
+        results = {result_name(path) for path in folder.iterdir()}
         number = 1
         while True:
             path = folder / (f"{stem}{suffix}" if number == 1 else f"{stem}-{number}{suffix}")
-            try:
-                os.link(file, path)
-            except FileExistsError:
-                number += 1
-            except FileNotFoundError:
-                raise
-            except OSError:  # a file system without such links
-                if path.exists():
-                    number += 1
-                    continue
-                shutil.copyfile(file, path)
-                return path
-            else:
-                return path
+            if result_name(path) not in results:
+                break
+            number += 1
+        try:
+            os.link(file, path)
+        except FileNotFoundError:
+            raise
+        except OSError:  # a file system without such links, or somebody else's file
+            shutil.copyfile(file, path)
+        return path
 
     def _forget(self, kept: set[Path]) -> None:
         for path in set(self.inputs.iterdir()) - kept:
@@ -236,6 +236,8 @@ class Sessions:
         """Return the session of a page, made at its first use."""
         with self._lock:
             session = self._open.get(key)
+            if session is not None:
+                session.last_used = time.monotonic()
             if session is None:
                 # A name that nobody can guess, as whoever knows it can fetch what is in it.
                 session = Session(self.root / f"page-{secrets.token_hex(16)}", self.limits)
@@ -261,8 +263,11 @@ class Sessions:
         return max(self.limits.total_bytes - used, 0)
 
     def sweep(self, age: float = _LEFTOVER) -> None:
-        """Remove uploads of so many seconds ago: a page that wanted one has its own name for it."""
+        """Remove uploads of so many seconds ago, which pages have their own names for, and pages that are forgotten."""
         with self._lock:
+            idle = [key for key, one in self._open.items() if time.monotonic() - one.last_used > _IDLE]
+            for session in [self._open.pop(key) for key in idle]:
+                session.close()
             ours = {session.folder for session in self._open.values()}
         with suppress(OSError):
             for path in self.root.iterdir():

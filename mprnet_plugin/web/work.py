@@ -153,16 +153,20 @@ class Workshop:
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, "restoring")
+        self._works: list[Work] = []
 
     def submit(self, session: Session, function: Callable[[Work], None]) -> Work:
         """Let a function do its work when its turn has come, in a folder that stays for so long."""
         work = Work()
         work.future = self._thread.submit(_guarded, session, function, work)
+        self._works = [*(one for one in self._works if not one.done), work]
         return work
 
     def close(self) -> None:
-        """Take nothing more on, and let go of what waits."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        """Take nothing more on, cancel what there is, and wait for that."""
+        for work in self._works:
+            work.cancel()
+        self._thread.shutdown(cancel_futures=True)
 
 
 def _guarded(session: Session, function: Callable[[Work], None], work: Work) -> None:

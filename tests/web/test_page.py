@@ -135,7 +135,9 @@ def test_results_are_those_of_the_command(
     page: Page, asked: list[str], server: Server, pictures: Path, expected: Path
 ) -> None:
     limits = page.locator("#limits").inner_text()
-    assert re.fullmatch(r"Up to \d+ pictures at once, each of at most \d+ MB and \d+ megapixels\.", limits)
+    assert re.fullmatch(
+        r"Up to \d+ pictures, each of at most \d+ MB and \d+ megapixels, together at most \d+ MB\.", limits
+    )
     assert page.locator("#restore").is_disabled()
     drop(page, *sorted((pictures / "one").iterdir()))
     page.locator("#strength input[type=number]").fill("60")
@@ -353,9 +355,14 @@ def test_only_this_machine_is_listened_to(server: Server) -> None:
     assert addresses == {f"0100007F{wanted}"}
 
 
-def test_the_end_leaves_nothing(server: Server) -> None:
-    """The last test of this file: it ends the server that all of them share."""
+def test_the_end_leaves_nothing(page: Page, server: Server, pictures: Path) -> None:
+    """The last test of this file: it ends the server that all of them share, in the middle of its work."""
+    drop(page, pictures / "large.png")
+    restore(page, RAIN)
+    expect(page.locator("#status")).to_contain_text(re.compile(r"large\.png · [1-9]"), timeout=PATIENCE)
+    start = time.monotonic()
     code, errors = server.end()
+    assert time.monotonic() - start < 30
     assert code == 0, errors
     assert "Traceback" not in errors, errors
     assert list(server.temporary.iterdir()) == []

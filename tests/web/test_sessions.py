@@ -81,7 +81,12 @@ def test_only_this_pages_own_files_are_its_own(session: Session, tmp_path: Path)
     other = Session(tmp_path / "other", LIMITS)
     (theirs,) = other.adopt([uploaded(tmp_path, "a.png")], 10**6).pictures
     (mine,) = session.adopt([uploaded(tmp_path, "b.png")], 10**6).pictures
-    outside: list[str | Path] = [theirs, "/etc/passwd", session.inputs / ".." / ".." / "upload-0-a.png" / "a.png", session.folder]
+    outside: list[str | Path] = [
+        theirs,
+        "/etc/passwd",
+        session.inputs / ".." / ".." / "upload-0-a.png" / "a.png",
+        session.folder,
+    ]
     assert session.own([mine, *outside]) == [mine]
     assert session.own_weights("/etc/passwd") is None
     weights = session.keep_weights(uploaded(tmp_path, "w.png"))
