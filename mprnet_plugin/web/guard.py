@@ -108,7 +108,7 @@ class Guard:
         if not length.isdigit():
             return Refusal(411, "the upload does not say how large it is")
         if int(length) > self._upload:
-            return Refusal(413, f"expected at most {self._upload / 1e6:.0f} MB at once")
+            return Refusal(413, f"more than {self._upload / 1e6:.0f} MB together: drop fewer at once")
         return None
 
 
