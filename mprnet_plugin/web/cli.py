@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
+import re
+from importlib import metadata
 from typing import NoReturn
 
 import mprnet_plugin
@@ -12,6 +13,8 @@ from mprnet_plugin.errors import InputError, run_command
 __all__ = ["cli", "main"]
 
 PORT = 7860
+OLDEST = (6, 31)
+"""The oldest gradio that has what the page asks of it, as in setup.py."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -30,12 +33,24 @@ def main(argv: list[str] | None = None) -> int:
     port: int = parser.parse_args(argv).port
     if not 1 <= port <= 65535:
         raise InputError(f"port {port} must be from 1 to 65535: try {PORT}")
-    if importlib.util.find_spec("gradio") is None:
-        raise InputError("mprnet-web needs gradio, which is not installed: pip install 'mprnet-plugin[web]'")
+    _check_gradio()
     # Here, so that --help needs neither torch nor gradio.
     from mprnet_plugin.web.server import serve
 
     return serve(port)
+
+
+def _check_gradio() -> None:
+    try:
+        found = metadata.version("gradio")
+    except metadata.PackageNotFoundError:
+        raise InputError("mprnet-web needs gradio, which is not installed: pip install 'mprnet-plugin[web]'") from None
+    numbers = tuple(int(number) for number in re.findall(r"\d+", found)[:2])
+    if numbers < OLDEST:
+        wanted = ".".join(map(str, OLDEST))
+        raise InputError(
+            f"mprnet-web needs gradio {wanted} or later, {found} is installed: pip install -U 'mprnet-plugin[web]'"
+        )
 
 
 def cli() -> NoReturn:

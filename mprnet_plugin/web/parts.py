@@ -76,10 +76,12 @@ class Parts:
         )
         published = [task for task in TASKS if cached(task) is not None]
         sources = [("Small ones that come with this program", DEMO), ("A file of your own", OWN)]
+        licences = ""
         if published:
+            licences = f"Licence of the published ones: {TASKS[published[0]].weights[0].licence}"
             sources.insert(0, ("The published ones, which you have downloaded", PUBLISHED))
         with gr.Accordion("Advanced", open=False, elem_id="advanced"):
-            self.weights = gr.Radio(sources, value=sources[0][1], label="Weights of the network")
+            self.weights = gr.Radio(sources, value=sources[0][1], label="Weights of the network", info=licences or None)
             self.own_weights = gr.File(
                 label=f"Your file of weights ({', '.join(WEIGHTS)})",
                 file_types=list(WEIGHTS),

@@ -92,6 +92,7 @@ class Work:
     Attributes:
         share: How much is done, from 0 to 1.
         step: What is being done, in words.
+        waits: Whether it waits for another page's work.
         results: Those that are there, in order.
         panels: What each task makes of a part, by its label: PNG files.
         archive: All results in one file.
@@ -103,19 +104,15 @@ class Work:
         self.results: list[Result] = []
         self.panels: dict[str, Path] = {}
         self.archive: Path | None = None
+        self.waits = True
+        self.future: Future[None] | None = None
         self._cancel = threading.Event()
         self._began = 0.0
-        self.future: Future[None] | None = None
 
     @property
     def done(self) -> bool:
         """Whether nothing more will come."""
         return self.future is not None and self.future.done()
-
-    @property
-    def waits(self) -> bool:
-        """Whether it waits for another page's work."""
-        return not self._began
 
     @property
     def cancelled(self) -> bool:
@@ -126,9 +123,9 @@ class Work:
         """Want no more of it: a network that runs stops within moments, and what is there stays."""
         self._cancel.set()
 
-    def begin(self) -> None:
-        """Count time from now on."""
-        self._began = self._began or time.monotonic()
+    def begin(self, step: str) -> None:
+        """Wait no more, and say what is done first."""
+        self.step, self.waits = step, False
 
     def seconds_left(self) -> float | None:
         """Return how many seconds are left, by what was needed so far; None where that says nothing yet."""
@@ -138,7 +135,11 @@ class Work:
         return gone * (1 - self.share) / self.share
 
     def told(self, before: float, size: float) -> Progress:
-        """Return a progress of a part of it, which begins at the share ``before`` and is so large."""
+        """Return a progress of a part of it, which begins at the share ``before`` and is so large.
+
+        Time counts from the first one on.
+        """
+        self._began = self._began or time.monotonic()
 
         def tell(share: float) -> None:
             if self.cancelled:
@@ -192,8 +193,7 @@ def restore_all(session: Session, pictures: Sequence[Path], asked: Asked, work: 
         Cancelled: As it was asked to.
         InputError: Weights or options that do not go; nothing was done.
     """
-    work.step = "reading the weights"
-    work.begin()
+    work.begin("reading the weights")
     folder, seen = session.fresh_folder("out"), session.fresh_folder("seen")
     weights = asked.weights_file()
     try:
@@ -281,8 +281,7 @@ def show_all(session: Session, picture: Path, asked: Asked, work: Work) -> None:
         Cancelled: As it was asked to.
         InputError: The picture cannot be read, or an option does not go.
     """
-    work.step = "all three, on a part of the picture"
-    work.begin()
+    work.begin("all three, on a part of the picture")
     folder = session.fresh_folder("trial")
     restorers = all_restorers(
         precision=asked.precision, engine=asked.engine, tile=asked.tile or "auto", local_pooling=asked.local_pooling

@@ -10,20 +10,33 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from mprnet_plugin.web import parts
 from tests.helpers import ROOT, run
 from tests.web.served import free_port, served
 
 COMMAND = "mprnet_plugin.web.cli"
+OTHER_GRADIO = """
+import sys
+from importlib import metadata
+{version}
+metadata.version = version
+sys.argv = ["mprnet-web", "--port", "1"]
+from mprnet_plugin.web.cli import cli
+cli()
+"""
 
 
 def test_without_gradio_one_line_says_what_to_install(tmp_path: Path) -> None:
-    code = (
-        "import importlib.util as u; f = u.find_spec; u.find_spec = lambda n, *a: None if n == 'gradio' else f(n, *a)"
-    )
-    done = run(tmp_path, f"{code}; from mprnet_plugin.web.cli import cli; cli()", launcher=("-c",))
+    code = "def version(name): raise metadata.PackageNotFoundError(name)"
+    done = run(tmp_path, OTHER_GRADIO.format(version=code), launcher=("-c",))
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == ("error: mprnet-web needs gradio, which is not installed: pip install 'mprnet-plugin[web]'\n")
+    assert done.stderr == "error: mprnet-web needs gradio, which is not installed: pip install 'mprnet-plugin[web]'\n"
+
+
+def test_an_old_gradio_is_said(tmp_path: Path) -> None:
+    done = run(tmp_path, OTHER_GRADIO.format(version="def version(name): return '5.49.1'"), launcher=("-c",))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: mprnet-web needs gradio 6.31 or later, 5.49.1 is installed: pip install")
+    assert '"gradio>=6.31"' in (ROOT / "setup.py").read_text(encoding="utf-8")
 
 
 def test_nothing_else_imports_gradio(tmp_path: Path) -> None:
@@ -72,6 +85,9 @@ def test_what_a_killed_server_left_goes_with_the_next_one(tmp_path: Path) -> Non
 
 
 def test_examples_are_small_and_say_whose_they_are() -> None:
+    pytest.importorskip("gradio")
+    from mprnet_plugin.web import parts
+
     text = (ROOT / "mprnet_plugin" / "web" / "examples" / "README.md").read_text(encoding="utf-8")
     assert len(parts.EXAMPLES) == 3
     for path in parts.EXAMPLES:

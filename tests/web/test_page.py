@@ -79,7 +79,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     photograph.crop((100, 90, 228, 218)).save(folder / "two" / "a cup, at night.jpg", quality=95)
     photograph.crop((40, 40, 160, 150)).save(folder / "one" / "Größe (2).png")
-    photograph.resize((900, 700)).save(folder / "large.png")
+    photograph.resize((1400, 1000)).save(folder / "large.png")
     return folder
 
 
@@ -222,14 +222,11 @@ def test_two_pages_at_once_each_get_their_own(server: Server, browser: Browser, 
     expect(second.locator("#status")).to_contain_text("waiting for the pictures of another page", timeout=PATIENCE)
     mine = server.pages()
     assert len(mine) >= 2
-    first.click("#cancel")
-    assert "Stopped: 0 of 1 restored" in status(first)
+    contexts[0].close()  # in the middle of its work, which nobody wants any more
     assert status(second) == "Restored"
-    assert first.locator("#download").is_hidden()
     name, content = downloaded(second)
     assert content == (expected / "two" / "Denoising" / name).read_bytes()
-    for context in contexts:
-        context.close()
+    contexts[1].close()
     assert wait_until(lambda: not set(mine) & set(server.pages())), "closed pages leave their pictures"
 
 
@@ -242,7 +239,7 @@ def test_cancelling_stops_soon_and_the_page_goes_on(page: Page, pictures: Path) 
     start = time.monotonic()
     page.click("#cancel")
     assert status(page) == "Stopped: 0 of 1 restored"
-    assert time.monotonic() - start < 15
+    assert time.monotonic() - start < 30
     page.locator("#pictures button[aria-label=Clear]").click()
     expect(page.locator("#restore")).to_be_disabled(timeout=PATIENCE)
     drop(page, pictures / "two" / "a cup, at night.jpg")
