@@ -131,6 +131,7 @@ setup(
         "mprnet_plugin": [
             "py.typed",
             "weights/demo/*.safetensors",
+            "web/favicon.png",
             "web/examples/*",
             *(f"../{name}" for name in AUTOLOAD),
         ],

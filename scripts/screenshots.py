@@ -13,7 +13,7 @@ import shutil
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Error, Page, sync_playwright
 
 from mprnet_plugin.errors import InputError, run_command
 
@@ -27,7 +27,7 @@ def main(argv: list[str] | None = None) -> int:
     """Take all pictures; return 0.
 
     Raises:
-        InputError: There is no browser.
+        InputError: There is no browser, or no page.
     """
     parser = argparse.ArgumentParser(description="Take the pictures of docs/web.md.")
     parser.add_argument("--address", default="http://127.0.0.1:7860/", help="of a running mprnet-web")
@@ -76,7 +76,10 @@ def opened(browser: Browser, address: str, width: int, height: int) -> Page:
     """Open the page and wait until all of it is there."""
     page = browser.new_page(viewport={"width": width, "height": height})
     page.set_default_timeout(PATIENCE)
-    page.goto(address)
+    try:
+        page.goto(address)
+    except Error as error:
+        raise InputError(f"nothing answers at {address}: start mprnet-web first") from error
     page.locator("#examples img").nth(2).wait_for()
     page.wait_for_timeout(1000)
     return page

@@ -79,15 +79,23 @@ def _is_written(source: Path, restorers: Mapping[str, Restorer], output: Path) -
     return True
 
 
-def all_restorers(download: bool = False, **engine: Any) -> dict[str, Restorer]:  # noqa: ANN401 - the restorer's
-    """Return a restorer for each task, by its short name; the arguments are :func:`preview`'s.
+def all_restorers(
+    download: bool = False,
+    weights: Mapping[str, Path] | None = None,
+    **engine: Any,  # noqa: ANN401 - the restorer's
+) -> dict[str, Restorer]:
+    """Return a restorer for each task, by its short name.
+
+    Args:
+        download: See :func:`preview`.
+        weights: File of weights by full name of the task, for tasks that are not to take what is chosen by default.
+        engine: See :func:`preview`.
 
     Raises:
         InputError: No weights, or an engine that cannot be had.
     """
-    return {
-        task.short: Restorer(load_network(find_weights(task.name, None, download)), **engine) for task in TASKS.values()
-    }
+    files = {name: (weights or {}).get(name) or find_weights(name, None, download) for name in TASKS}
+    return {task.short: Restorer(load_network(files[name]), **engine) for name, task in TASKS.items()}
 
 
 def try_all(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -14,7 +15,7 @@ from mprnet_plugin.tasks import TASKS, find_task
 from mprnet_plugin.web import looks
 from mprnet_plugin.web.parts import EXAMPLES, PART, TITLE, WHOLE, Parts
 from mprnet_plugin.web.sessions import Sessions
-from mprnet_plugin.web.work import DEMO, OWN, Asked, Result, Work, Workshop, restore_all, show_all
+from mprnet_plugin.web.work import OWN, Asked, Result, Work, Workshop, restore_all, show_all
 
 __all__ = ["LAUNCH", "Page"]
 
@@ -36,6 +37,7 @@ LAUNCH: dict[str, Any] = {
     "mcp_server": False,
     "theme": gr.themes.Base(primary_hue="teal", neutral_hue="slate", font=FONTS, font_mono=["ui-monospace"]),
     "css": looks.CSS,
+    "favicon_path": Path(__file__).parent / "favicon.png",
     "i18n": gr.I18n(
         en={"upload_text.drop_file": "Drop photographs here", "upload_text.click_to_upload": "Choose photographs"}
     ),
@@ -173,7 +175,7 @@ class Page(Parts):
         if not pictures:
             yield self._problem("there is no picture: choose or drop one first")
             return
-        options = Asked(next(iter(TASKS)), 1.0, DEMO, None, *asked[4:])
+        options = Asked(next(iter(TASKS)), 1.0, asked[2], None, *asked[4:])
         work = self._start(request, partial(show_all, session, pictures[0], options))
         yield self._began() | {
             self.trial: gr.update(visible=False),

@@ -79,7 +79,9 @@ class Parts:
         licences = ""
         if published:
             licences = f"Licence of the published ones: {TASKS[published[0]].weights[0].licence}"
-            sources.insert(0, ("The published ones, which you have downloaded", PUBLISHED))
+            names = ", ".join(TASKS[task].short for task in published)
+            rest = "; small ones for the rest" if len(published) < len(TASKS) else ""
+            sources.insert(0, (f"The published ones, which you have downloaded ({names}{rest})", PUBLISHED))
         with gr.Accordion("Advanced", open=False, elem_id="advanced"):
             self.weights = gr.Radio(sources, value=sources[0][1], label="Weights of the network", info=licences or None)
             self.own_weights = gr.File(

@@ -24,7 +24,7 @@ from mprnet_plugin.inference.predictor import MPRPredictor
 from mprnet_plugin.inference.preview import all_restorers, try_all
 from mprnet_plugin.inference.progress import Cancelled, Progress
 from mprnet_plugin.inference.sheets import Pair, whole_and_part
-from mprnet_plugin.tasks import find_task
+from mprnet_plugin.tasks import TASKS, find_task
 from mprnet_plugin.web.sessions import Session, plain
 from mprnet_plugin.weights.download import cached, demo_weights
 
@@ -33,7 +33,7 @@ __all__ = ["Asked", "Result", "Work", "Workshop", "restore_all", "show_all"]
 logger = logging.getLogger(__name__)
 
 PUBLISHED, DEMO, OWN = "published", "demo", "own"
-"""Where weights come from."""
+"""Where weights come from: those in the cache and for other tasks the small ones, the small ones, a file."""
 
 
 class Asked(NamedTuple):
@@ -58,13 +58,11 @@ class Asked(NamedTuple):
             InputError: There is none.
         """
         if self.weights == OWN:
-            found, fix = self.weight_path, "drop a file under Advanced"
-        elif self.weights == PUBLISHED:
-            found, fix = cached(self.task), f"mprnet-restore --task {find_task(self.task).short} --download gets them"
+            found = self.weight_path
         else:
-            found, fix = demo_weights(self.task), "drop a file of weights under Advanced"
+            found = (cached(self.task) if self.weights == PUBLISHED else None) or demo_weights(self.task)
         if found is None:
-            raise InputError(f"there are no {self.weights} weights for {self.task}: {fix}")
+            raise InputError(f"there are no {self.weights} weights for {self.task}: drop a file under Advanced")
         return found
 
 
@@ -283,8 +281,13 @@ def show_all(session: Session, picture: Path, asked: Asked, work: Work) -> None:
     """
     work.begin("all three, on a part of the picture")
     folder = session.fresh_folder("trial")
+    source = PUBLISHED if asked.weights == OWN else asked.weights  # as a file is for one task
     restorers = all_restorers(
-        precision=asked.precision, engine=asked.engine, tile=asked.tile or "auto", local_pooling=asked.local_pooling
+        weights={name: asked._replace(task=name, weights=source).weights_file() for name in TASKS},
+        precision=asked.precision,
+        engine=asked.engine,
+        tile=asked.tile or "auto",
+        local_pooling=asked.local_pooling,
     )
     try:
         panels = try_all(read_picture(picture), restorers, work.told(0, 1))

@@ -155,6 +155,7 @@ def test_source_archive_is_complete(environment: Environment, source: Path) -> N
         assert set(content.namelist()) >= {*AUTOLOAD, "mprnet_plugin/py.typed", "lmdb_tools/py.typed"}
         demo = {f"mprnet_plugin/weights/demo/{task}.safetensors" for task in ("Deblurring", "Denoising", "Deraining")}
         assert set(content.namelist()) >= demo
+        assert "mprnet_plugin/web/favicon.png" in content.namelist()
         assert {name for name in content.namelist() if name.startswith("mprnet_plugin/web/examples/")} == {
             f"mprnet_plugin/web/examples/{name}" for name in ("blurred.jpg", "noisy.jpg", "rainy.jpg", "README.md")
         }

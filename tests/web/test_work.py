@@ -15,10 +15,12 @@ from PIL import Image
 
 from mprnet_plugin.archs import PRESETS, MPRNet
 from mprnet_plugin.inference.predictor import MPRPredictor
+from mprnet_plugin.tasks import TASKS
 from mprnet_plugin.web.limits import limits_of
 from mprnet_plugin.web.looks import outcome, progress
 from mprnet_plugin.web.sessions import Session
 from mprnet_plugin.web.work import DEMO, OWN, PUBLISHED, Asked, Work, Workshop, restore_all, show_all
+from mprnet_plugin.weights.download import demo_weights
 from tests.helpers import picture, write_picture
 from tests.web.served import wait_until
 
@@ -104,7 +106,6 @@ def test_weights_that_do_not_go_are_one_line(
     torch.save(MPRNet(**PRESETS["Deraining"]).state_dict(), tmp_path / "rain.pth")
     other = session.keep_weights(tmp_path / "rain.pth")
     for asked, line in (
-        (Asked("Denoising", weights=PUBLISHED), "there are no published weights for Denoising: mprnet-restore --task"),
         (Asked("Denoising", weights=OWN), "there are no own weights for Denoising: drop a file under Advanced"),
         (Asked("Denoising", weights=OWN, weight_path=tmp_path / "mine.pth"), "mine.pth: "),
         (Asked("Denoising", weights=OWN, weight_path=other), "rain.pth: is for Deraining"),
@@ -115,6 +116,31 @@ def test_weights_that_do_not_go_are_one_line(
         assert work.problem.startswith(line), work.problem
         assert (work.results, str(tmp_path) in work.problem) == ([], False)
         assert "0 of 1 restored" in outcome(work, 1)
+
+
+def test_published_weights_are_taken_where_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MPRNET_PLUGIN_CACHE", str(tmp_path))
+    published = tmp_path / TASKS["Deraining"].weights[1].name
+    torch.save(MPRNet(**PRESETS["Deraining"]).state_dict(), published)
+    found = {
+        (task, source): Asked(task, weights=source).weights_file() for task in TASKS for source in (PUBLISHED, DEMO)
+    }
+    assert found.pop(("Deraining", PUBLISHED)) == published
+    assert found == {(task, source): demo_weights(task) for task, source in found}
+    pytest.importorskip("gradio")
+    import gradio
+
+    from mprnet_plugin.web.parts import Parts
+
+    with gradio.Blocks(analytics_enabled=False):
+        parts = Parts(limits_of(1 << 34, 1 << 36))
+    label, source = parts.weights.choices[0]
+    assert (label, source, parts.weights.value) == (
+        "The published ones, which you have downloaded (derain; small ones for the rest)",
+        PUBLISHED,
+        PUBLISHED,
+    )
+    assert "non-commercial" in str(parts.weights.info)
 
 
 def test_one_picture_that_fails_is_named_and_the_rest_is_done(
