@@ -97,6 +97,7 @@ def lmdb_commands() -> list[str]:
 
 
 WEB = ["gradio>=6.31"]
+DOCS = ["sphinx>=8.1", "myst-parser>=4", "furo>=2025.7.19"]
 EXPORT = ["onnx>=1.17", "onnxscript>=0.3", "onnxruntime>=1.20", "openvino>=2024.6", "ncnn>=1.0.20240410"]
 HUB = ["huggingface_hub>=1.0"]
 
@@ -182,6 +183,9 @@ setup(
             "playwright>=1.48",
             *EXPORT,
             *WEB,
+            "markdown-it-py>=3",
+            *EXPORT,
+            *DOCS,
         ],
         "hub": HUB,
         "web": WEB,
@@ -189,6 +193,7 @@ setup(
         "mat73": ["h5py>=3.10"],
         "heic": ["pillow-heif>=0.16"],
         "demo": ["scikit-image>=0.22", "matplotlib>=3.7"],
+        "docs": DOCS,
     },
     entry_points={
         "console_scripts": [

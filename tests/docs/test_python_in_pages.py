@@ -1,0 +1,42 @@
+"""Python in the pages runs, from top to bottom of each page, as somebody would type it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from mprnet_plugin.weights.download import CACHE_VARIABLE
+from tests.docs.pages import PAGES, blocks
+from tests.helpers import picture, write_picture
+
+ELSEWHERE = ("docs/export.md",)
+"""Its blocks need exported files: tests/export/test_exporting.py runs them."""
+WITH_PYTHON = [page for page in PAGES if any(block.kind == "python" for block in blocks(page))]
+
+
+@pytest.mark.parametrize("page", [page for page in WITH_PYTHON if page not in ELSEWHERE])
+def test_it_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "no weights here"))
+    write_picture(tmp_path / "photo.png", picture(0))
+    space: dict[str, Any] = {}
+    with torch.random.fork_rng():
+        for block in blocks(page):
+            if block.kind == "python":
+                lines = "\n" * (block.line - 1)  # so that an error names the page's line
+                exec(compile(lines + block.text, page, "exec"), space)  # noqa: S102 - our own pages
+
+
+def test_those_elsewhere_are_there() -> None:
+    assert set(ELSEWHERE) < set(WITH_PYTHON)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_yaml_is_yaml(page: str) -> None:
+    for block in blocks(page):
+        if block.kind == "yaml":
+            assert all(isinstance(part, dict) for part in yaml.safe_load_all(block.text)), f"{page}:{block.line}"
