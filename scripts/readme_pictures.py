@@ -128,8 +128,8 @@ def block(records: Mapping[str, Record]) -> str:
     lines = []
     for task, one in records.items():
         scores = f"{one['psnr_before']:.1f} to {one['psnr_after']:.1f} dB"
-        lines.append(f"![{task}: before and after](docs/before_after_{task}.jpg)\n")
-        lines.append(f"*{task}: {one['degradation']}, {scores}*\n")
+        lines.append(f"![A photograph with {one['degradation']}, and restored](docs/before_after_{task}.jpg)\n")
+        lines.append(f"*`{task}`: {one['degradation']}, {scores}*\n")
     return "\n".join(lines) + "\n"
 
 
