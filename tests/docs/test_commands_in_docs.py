@@ -122,10 +122,7 @@ def test_the_five_commands_of_the_readme_in_their_order(folder: Path) -> None:
     experiments = folder / "experiments"
     for command, iterations in ((pack, 0), (train, 2), (resume, 4), (share, 2)):
         short = ("--force_yml", *SHORT, f"train:total_iter={iterations}") if iterations else ()
-        if command is share:
-            done = torchrun(folder, *command, *short, "name=shared")
-        else:
-            done = run(folder, *command, *short)
+        done = torchrun(folder, *command, *short, "name=shared") if command is share else run(folder, *command, *short)
         assert done.returncode == 0, done.stderr[-2000:]
     (weights,) = experiments.glob("*/models/net_g_4.pth")
     assert (weights.with_name("net_g_2.pth")).is_file()  # of the run before, which was resumed

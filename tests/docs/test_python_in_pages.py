@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
 
 from mprnet_plugin.weights.download import CACHE_VARIABLE
 from tests.docs.pages import PAGES, blocks
@@ -39,10 +38,3 @@ def test_it_is_python(page: str) -> None:
     for block in blocks(page):
         if block.kind == "python":
             compile("\n" * (block.line - 1) + block.text, page, "exec")
-
-
-@pytest.mark.parametrize("page", PAGES)
-def test_yaml_is_yaml(page: str) -> None:
-    for block in blocks(page):
-        if block.kind == "yaml":
-            assert all(isinstance(part, dict) for part in yaml.safe_load_all(block.text)), f"{page}:{block.line}"
