@@ -47,7 +47,11 @@ _TOCTREE = "\n```{{toctree}}\n:hidden:\n\n{}\n```\n"
 
 
 def _contents(_: Sphinx, page: str, source: list[str]) -> None:
-    """Make the links of the map, ``index.md``, the site's menu: a page that it does not name fails the build."""
+    """Make the links of the map, ``index.md``, the site's menu: a page that it does not name fails the build.
+
+    The README is not on the site: who looks for it is led to the map.
+    """
+    source[0] = source[0].replace("](../README.md)", "](index.md)")
     if page == root_doc:
         pages = dict.fromkeys(re.findall(r"\]\(([\w/]+)\.(?:md|rst)\)", source[0]))
         source[0] += _TOCTREE.format("\n".join(pages))

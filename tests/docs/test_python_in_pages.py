@@ -10,6 +10,7 @@ import torch
 
 from mprnet_plugin.weights.download import CACHE_VARIABLE
 from tests.docs.pages import PAGES, blocks
+from tests.docs.typed import make_weights
 from tests.helpers import picture, write_picture
 
 ELSEWHERE = {
@@ -25,7 +26,8 @@ def test_it_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "no weights here"))
     write_picture(tmp_path / "photo.png", picture(0))
-    space: dict[str, Any] = {}
+    make_weights(tmp_path / "my-deblur.safetensors")
+    space: dict[str, Any] = {"pictures": torch.rand(1, 3, 16, 24)}
     with torch.random.fork_rng():
         for block in blocks(page):
             if block.kind == "python":
