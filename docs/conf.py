@@ -49,9 +49,10 @@ _TOCTREE = "\n```{{toctree}}\n:hidden:\n\n{}\n```\n"
 def _contents(_: Sphinx, page: str, source: list[str]) -> None:
     """Make the links of the map, ``index.md``, the site's menu: a page that it does not name fails the build.
 
-    The README is not on the site: who looks for it is led to the map.
+    Markdown that lies elsewhere is no page of the site: the README leads to the map, anything else is the file itself.
     """
     source[0] = source[0].replace("](../README.md)", "](index.md)")
+    source[0] = re.sub(r"\]\((\.\./[^)#]+\.md)\)", r"](path:\1)", source[0])
     if page == root_doc:
         pages = dict.fromkeys(re.findall(r"\]\(([\w/]+)\.(?:md|rst)\)", source[0]))
         source[0] += _TOCTREE.format("\n".join(pages))

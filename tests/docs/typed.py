@@ -45,7 +45,7 @@ class UnknownCommandError(Exception):
 
 
 def try_command(words: Words, whole: bool, folder: Path) -> None:
-    """Try a command in a folder that has what it may need; see :func:`tests.docs.typed.seed`.
+    """Try a command in a folder that has what it may need, as ``test_commands_in_docs`` makes one.
 
     Raises:
         UnknownCommandError: Add a rule.
@@ -267,6 +267,7 @@ RULES: dict[str, Callable[[Words, bool, Path], None]] = {
     "tensorboard": _partial(_tool, "tensorboard"),
     "pre-commit": _elsewhere,
     "docker": _elsewhere,
+    "ssh": _elsewhere,
     "hf": _elsewhere,
     "apt-get": _elsewhere,
 }
