@@ -11,6 +11,7 @@ import zlib
 from pathlib import Path
 
 import pytest
+
 from tests.helpers import ROOT, run_script
 
 PUBLIC = ["mprnet_plugin", *(f"mprnet_plugin.{name}" for name in ("archs", "data", "export", "inference", "losses"))]
