@@ -286,5 +286,5 @@ MODULES: dict[str, Callable[[Words, bool, Path], None]] = {
 
 def shipped_names(text: str) -> list[str]:
     """Return the options files that a text names; raises where one does not come with the package."""
-    names = re.findall(r"(?<![\w*/])(?:train|test|finetune|quickstart)_\w+\.yml", text)
+    names = re.findall(r"(?<![\w*/])(?:train|test|finetune|quickstart|demo)_\w+\.yml", text)
     return [find_options(name).name for name in names]
