@@ -7,6 +7,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +18,8 @@ import torch
 import yaml
 from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from mprnet_plugin.memory import most_memory
 
 ROOT = Path(__file__).parents[1]
 VECTORS = ROOT / "tests" / "data" / "vectors"
@@ -102,3 +106,14 @@ def run_script(folder: Path, name: str, *arguments: str) -> Done:
     command = ["bash", str(ROOT / "scripts" / name), "--python", sys.executable, *arguments]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+@contextmanager
+def at_most(size: int) -> Iterator[None]:
+    """Fail if this process comes to hold ``size`` bytes more than at the start; what it held before does not count."""
+    linux = Path("/proc/self/clear_refs")
+    if linux.exists():
+        linux.write_text("5")  # the largest size so far becomes the present one
+    before = most_memory()
+    yield
+    assert most_memory() - before < size
