@@ -39,7 +39,9 @@ def test_text_of_any_alphabet_in_deep_tiff(tmp_path: Path) -> None:
     texts = {315: "Zoë Müller", 271: "写真"}
     tags = [(tag, "s", 0, text.encode(), True) for tag, text in texts.items()]
     content = array(16, 16, 3, dtype=np.uint16)
-    tifffile.imwrite(tmp_path / "a.tif", content, photometric="rgb", extratags=tags, description="été".encode())
+    tifffile.imwrite(
+        tmp_path / "a.tif", content, photometric="rgb", extratags=tags, description="été".encode(), metadata=None
+    )
     assert write_picture(tmp_path / "b.tif", read_picture(tmp_path / "a.tif")) == ()
     with Image.open(tmp_path / "b.tif") as image:
         for tag, text in {**texts, 270: "été"}.items():
