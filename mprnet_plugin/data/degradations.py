@@ -172,8 +172,9 @@ def streaks(
         layer = np.zeros(shape, np.uint8)
         count = rng.poisson(density * drops * high * wide / 256**2)
         angle = np.deg2rad(wind + rng.normal(scale=2.5, size=count))
-        run = stretch * length * rng.uniform(0.6, 1.5, (count, 1)) * np.stack([np.sin(angle), np.cos(angle)], axis=1)
-        start = rng.uniform((-length, -length), (wide + length, high), (count, 2))
+        reach = stretch * length
+        run = reach * rng.uniform(0.6, 1.5, (count, 1)) * np.stack([np.sin(angle), np.cos(angle)], axis=1)
+        start = rng.uniform((-reach, -reach), (wide + reach, high), (count, 2))
         brightness = np.minimum(255 * opacity * rng.uniform(0.4, 1.4, count), 250)
         ends = np.rint(np.stack([start, start + run], axis=1) * 256).astype(int)  # 8 bits of subpixel
         for (top, bottom), shade in zip(ends.tolist(), brightness.tolist(), strict=True):

@@ -24,8 +24,15 @@ class Recorded(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+class Drawn(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.noise = torch.nn.Parameter(torch.empty(3).normal_())  # as some networks do, past torch.nn.init
+        self.scale = torch.nn.Parameter(torch.empty(3).uniform_())
+
+
 def build() -> torch.nn.Module:
-    return torch.nn.Sequential(MPRNet(**SMALL), torch.nn.Linear(3, 2), torch.nn.Embedding(3, 2))  # uniform_ and normal_
+    return torch.nn.Sequential(MPRNet(**SMALL), torch.nn.Linear(3, 2), torch.nn.Embedding(3, 2), Drawn())
 
 
 def test_names_and_shapes_are_those_of_the_network_and_nothing_is_drawn() -> None:

@@ -120,6 +120,14 @@ def test_what_moves_by_itself_is_blurred_and_the_rest_is_not() -> None:
     assert moved.mean() == pytest.approx(sharp.mean(), rel=0.03)
 
 
+@pytest.mark.parametrize("axis", [0, 1])
+def test_things_move_down_and_across(axis: int) -> None:
+    bars = np.zeros((96, 96, 3), np.float32)
+    np.moveaxis(bars, axis, 0)[::2] = 1  # changes along one axis only, so nothing but movement along it is seen
+    moved = [degradations.shake(bars, np.random.default_rng(seed), (0, 0), (0, 0), (12, 12)) for seed in range(5)]
+    assert np.mean([np.abs(one - bars).max() for one in moved]) > 0.3
+
+
 def test_the_margin_holds_a_moving_thing_as_well() -> None:
     plain = degradations.shake_margin((6, 18), (0, 0.5), 96)
     assert degradations.shake_margin((6, 18), (0, 0.5), 96, (0, 10)) == plain + 10
