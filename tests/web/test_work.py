@@ -15,6 +15,7 @@ from PIL import Image
 
 from mprnet_plugin.archs import PRESETS, MPRNet
 from mprnet_plugin.inference.predictor import MPRPredictor
+from mprnet_plugin.inference.progress import Cancelled
 from mprnet_plugin.tasks import TASKS
 from mprnet_plugin.web.limits import limits_of
 from mprnet_plugin.web.looks import outcome, progress
@@ -200,3 +201,13 @@ def test_all_three_on_the_first_picture(session: Session, workshop: Workshop, tm
     assert list(work.panels) == ["as it is", "deblur", "denoise", "derain"]
     assert {Image.open(panel).size for panel in work.panels.values()} == {(48, 40)}
     np.testing.assert_array_equal(np.asarray(Image.open(work.panels["as it is"])), picture(1))
+
+
+def test_work_that_nobody_wants_ends_where_it_next_tells() -> None:
+    work = Work()
+    tell = work.told(0.5, 0.5)
+    tell(0.5)
+    work.cancel()
+    with pytest.raises(Cancelled):
+        tell(0.6)
+    assert work.share == 0.75
