@@ -14,7 +14,7 @@ from mprnet_plugin.errors import InputError
 from mprnet_plugin.tasks import TASKS, find_task
 from mprnet_plugin.web import looks
 from mprnet_plugin.web.parts import EXAMPLES, PART, TITLE, WHOLE, Parts
-from mprnet_plugin.web.sessions import Sessions
+from mprnet_plugin.web.sessions import Session, Sessions
 from mprnet_plugin.web.work import OWN, Asked, Result, Work, Workshop, restore_all, show_all
 
 __all__ = ["LAUNCH", "Page"]
@@ -68,50 +68,50 @@ class Page(Parts):
 
     def _connect(self) -> None:
         quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-        shown = [
-            *(self.files, self.refused, self.examples_box),
-            *(self.restore, self.show_three, self.task),
-        ]
-        for event in (self.files.upload, self.files.delete, self.files.clear):
-            event(self._pictures_changed, [self.files], shown, **quiet)
-        self.examples.select(self._example_chosen, [self.files], shown, **quiet)
+        # By itself gradio drops what is done while it still answers what was done before: each is heard, in order.
+        heard: dict[str, Any] = {"trigger_mode": "multiple", "concurrency_limit": 1}
+        of_pictures, of_views = ({**quiet, **heard, "concurrency_id": name} for name in ("pictures", "views"))
+        shown = [self.files, self.refused, self.examples_box, self.restore, self.show_three, self.task]
+        self.files.upload(self._pictures_added, [self.files], shown, **of_pictures)
+        for event in (self.files.delete, self.files.clear):
+            event(self._pictures_changed, [self.files], shown, **of_pictures)
+        self.examples.select(self._example_chosen, [self.files], shown, **of_pictures)
         self.weights.change(self._weights_chosen, [self.weights], [self.own_weights], **quiet)
-        self.own_weights.upload(self._weights_dropped, [self.own_weights], [self.own_weights], **quiet)
+        self.own_weights.upload(self._weights_dropped, [self.own_weights], None, **of_pictures)
         asked = [
             *(self.files, self.task, self.strength, self.weights, self.own_weights),
             *(self.precision, self.engine, self.tile, self.local_pooling),
         ]
         running = [
-            *(
-                self.restore,
-                self.show_three,
-                self.cancel,
-                self.status,
-                self.trial_hint,
-                self.trial,
-                self.results,
-            ),
+            *(self.restore, self.show_three, self.cancel, self.status, self.trial_hint, self.trial, self.results),
             *(self.picked, self.view, self.slider, self.download, self.download_all),
         ]
         for button, clicked in ((self.restore, self._restore_clicked), (self.show_three, self._show_three_clicked)):
             button.click(None, js=looks.SHOW_STATUS, **quiet)
             button.click(clicked, asked, running, **quiet)
         self.cancel.click(self._cancel_clicked, None, [self.cancel], **quiet)
-        self.trial.select(self._panel_chosen, None, [self.task], **quiet)
+        self.trial.select(self._panel_chosen, None, [self.task], **of_views)
         result = [self.view, self.slider, self.download]
         for component in (self.picked, self.view):
-            component.input(self._looked_at, [self.picked, self.view], result, **quiet)
+            component.input(self._looked_at, [self.picked, self.view], result, **of_views)
         self.blocks.unload(self._left)
         self.blocks.queue(default_concurrency_limit=None, api_open=False)
 
-    def _pictures_changed(self, request: gr.Request, files: list[str] | None) -> Updates:
+    def _pictures_added(self, request: gr.Request, files: list[str] | None) -> Updates:
+        return self._pictures_changed(request, files, keep=True)
+
+    def _pictures_changed(
+        self, request: gr.Request, files: list[str] | None, keep: bool = False, show: bool = False
+    ) -> Updates:
         try:
-            adopted = self.sessions.of(_key(request)).adopt(files or [], self.sessions.room())
+            adopted = self.sessions.of(_key(request)).adopt(files or [], self.sessions.room(), keep)
         except InputError as error:
             raise gr.Error(str(error), print_exception=False) from error
         there = bool(adopted.pictures)
+        # What the page shows is set only where it must be: the answer could undo what has been dropped meanwhile.
+        shows = gr.update(value=list(map(str, adopted.pictures)) or None) if adopted.refused or show else gr.skip()
         return {
-            self.files: gr.update(value=[str(path) for path in adopted.pictures] or None),
+            self.files: shows,
             self.refused: gr.update(value=looks.lines(adopted.refused), visible=bool(adopted.refused)),
             self.restore: gr.update(interactive=there),
             self.show_three: gr.update(interactive=there),
@@ -120,11 +120,11 @@ class Page(Parts):
 
     def _example_chosen(self, request: gr.Request, chosen: gr.SelectData, files: list[str] | None) -> Updates:
         path, task = list(EXAMPLES.items())[int(chosen.index)]
-        updates = self._pictures_changed(request, [*(files or []), str(path)])
+        updates = self._pictures_changed(request, [*(files or []), str(path)], keep=True, show=True)
         return updates | {self.task: task}
 
-    def _weights_dropped(self, request: gr.Request, file: str) -> str:
-        return str(self.sessions.of(_key(request)).keep_weights(file))
+    def _weights_dropped(self, request: gr.Request, file: str) -> None:
+        self.sessions.of(_key(request)).keep_weights(file)
 
     def _weights_chosen(self, source: str) -> Updates:
         return {self.own_weights: gr.update(visible=source == OWN)}
@@ -141,12 +141,10 @@ class Page(Parts):
     ) -> AsyncIterator[Updates]:
         session = self.sessions.of(_key(request))
         try:
-            pictures = session.own(files or [])
-            if not pictures:
-                raise InputError("there is no picture: choose or drop one first")
+            pictures = await self._there(session, files)
             if task is None:
                 raise InputError("choose what should go, or let it show you all three")
-            own = session.own_weights(own_weights) if weights == OWN else None
+            own = session.keep_weights(own_weights) if weights == OWN and own_weights else None
             asked = Asked(find_task(task).name, strength / 100, weights, own, *engine)
         except InputError as error:
             yield self._problem(str(error))
@@ -171,9 +169,10 @@ class Page(Parts):
         *asked: Any,  # noqa: ANN401 - the rest of the page
     ) -> AsyncIterator[Updates]:
         session = self.sessions.of(_key(request))
-        pictures = session.own(files or [])
-        if not pictures:
-            yield self._problem("there is no picture: choose or drop one first")
+        try:
+            pictures = await self._there(session, files)
+        except InputError as error:
+            yield self._problem(str(error))
             return
         options = Asked(next(iter(TASKS)), 1.0, asked[2], None, *asked[4:])
         work = self._start(request, partial(show_all, session, pictures[0], options))
@@ -191,6 +190,18 @@ class Page(Parts):
             self.trial: gr.update(value=panels, visible=there, selected_index=None),
             self.trial_hint: gr.update(visible=there),
         }
+
+    async def _there(self, session: Session, files: list[str] | None) -> list[Path]:
+        """Return the page's pictures, also those that have only just been dropped.
+
+        Raises:
+            InputError: There is none, or the page is closed.
+        """
+        await asyncio.to_thread(session.adopt, files or [], self.sessions.room(), keep=True)
+        pictures = session.own(files or [])
+        if not pictures:
+            raise InputError("there is no picture: choose or drop one first")
+        return pictures
 
     def _start(self, request: gr.Request, function: Callable[[Work], None]) -> Work:
         key = _key(request)

@@ -26,7 +26,7 @@ _LONGEST_STEM = 80
 _IDLE = 24 * 3600
 """Seconds after which a page is closed that nobody has used: its end may never have been heard of."""
 _LEFTOVER = 60
-"""Seconds after which an upload is removed that a page has taken over, or that none has asked for."""
+"""Seconds after which an upload is removed that no page shows any more, or that none has asked for."""
 
 
 class Adopted(NamedTuple):
@@ -56,6 +56,7 @@ class Session:
         self._lock = threading.RLock()
         self._users = 0
         self._pixels: dict[Path, int] = {}
+        self._uploads: dict[Path, Path] = {}
         self.last_used = time.monotonic()
         self.inputs.mkdir(parents=True)
 
@@ -68,50 +69,64 @@ class Session:
         """Return how many pixels a picture has by its header, and 1 where that does not tell."""
         return self._pixels.get(path, 1)
 
-    def own(self, paths: Iterable[str | Path]) -> list[Path]:
-        """Return those paths that are this page's pictures, in order."""
-        return [path for path in map(Path, paths) if path.parent == self.inputs and path.is_file()]
+    def uploads(self) -> set[Path]:
+        """Return the files of which this page has its own, but which it still shows as they came."""
+        with self._lock:
+            return set(self._uploads)
 
-    def adopt(self, files: Iterable[str | Path], room: int) -> Adopted:
+    def own(self, paths: Iterable[str | Path]) -> list[Path]:
+        """Return those of this page's pictures that are meant, in order, by their paths or those of their uploads."""
+        found = dict.fromkeys(self._uploads.get(Path(path), Path(path)) for path in paths)
+        return [path for path in found if path.parent == self.inputs and path.is_file()]
+
+    def adopt(self, files: Iterable[str | Path], room: int, keep: bool = False) -> Adopted:
         """Take pictures over that have arrived, and forget those that are no longer there.
 
         Args:
-            files: Everything that the page shows: this page's pictures, and fresh uploads.
+            files: Everything that the page shows: this page's pictures, and uploads.
             room: Bytes that uploads may still take on all pages together.
+            keep: Whether to forget none: uploads that follow each other closely do not know of each other.
 
         Raises:
             InputError: The page is closed.
         """
         with self._lock:
             self._check_open()
-            wanted = list(dict.fromkeys(Path(file) for file in files))
-            pictures, refused = self.own(wanted), []
+            wanted = [Path(file) for file in files]
+            pictures = list(self._pixels) if keep else self.own(wanted)
             self._forget(set(pictures))
+            refused, seen = [], set[Path]()
             for file in wanted:
-                if file.parent == self.inputs:
-                    continue
+                taken = self._uploads.get(file, file)
                 try:
-                    taken = self._take(file, len(pictures), room)
+                    if taken in seen:
+                        raise InputError("is there already")
+                    if taken.parent != self.inputs:
+                        taken = self._take(file, len(pictures), room)
+                        room -= taken.stat().st_size
+                        pictures.append(taken)
                 except (InputError, OSError) as error:
                     refused.append(_refusal(file, error))
-                    continue
-                room -= taken.stat().st_size
-                pictures.append(taken)
+                seen.add(taken)
             return Adopted(pictures, refused)
 
     def keep_weights(self, file: str | Path) -> Path:
-        """Take over a file of weights in place of an earlier one.
+        """Take over a file of weights in place of an earlier one, unless it is the one that is kept.
 
         Raises:
             InputError: It is gone, or the page is closed.
         """
         with self._lock:
-            return self._link(Path(file), self.fresh_folder("weights"))
-
-    def own_weights(self, file: str | Path | None) -> Path | None:
-        """Return the file of weights that was taken over, if it is this one."""
-        path = None if file is None else Path(file)
-        return path if path is not None and path.parent == self.folder / "weights" and path.is_file() else None
+            self._check_open()
+            path = self._uploads.get(Path(file), Path(file))
+            if not path.is_file():
+                raise InputError(f"{path.name}: is no longer there; choose it again")
+            if path.parent != self.folder / "weights":
+                kept = self._link(path, self.fresh_folder("weights"))
+                self._uploads = {upload: one for upload, one in self._uploads.items() if one.parent != kept.parent}
+                self._uploads[path] = kept
+                return kept
+            return path
 
     def fresh_folder(self, name: str) -> Path:
         """Return an empty folder of this page's; what an earlier one of that name held is gone."""
@@ -170,7 +185,7 @@ class Session:
         except InputError as error:
             raise InputError(f"{file.name}: {error}") from error
         taken = self._link(file, self.inputs)
-        self._pixels[taken] = width * height
+        self._pixels[taken], self._uploads[file] = width * height, taken
         return taken
 
     def _link(self, file: Path, folder: Path) -> Path:
@@ -196,6 +211,7 @@ class Session:
         for path in set(self.inputs.iterdir()) - kept:
             path.unlink(missing_ok=True)
             self._pixels.pop(path, None)
+        self._uploads = {upload: path for upload, path in self._uploads.items() if path.is_file()}
 
 
 def _refusal(file: Path, error: Exception) -> str:
@@ -263,12 +279,13 @@ class Sessions:
         return max(self.limits.total_bytes - used, 0)
 
     def sweep(self, age: float = _LEFTOVER) -> None:
-        """Remove uploads of so many seconds ago, which pages have their own names for, and pages that are forgotten."""
+        """Remove uploads of so many seconds ago that no page shows, and pages that are forgotten."""
         with self._lock:
             idle = [key for key, one in self._open.items() if time.monotonic() - one.last_used > _IDLE]
             for session in [self._open.pop(key) for key in idle]:
                 session.close()
             ours = {session.folder for session in self._open.values()}
+            ours |= {upload.parent for session in self._open.values() for upload in session.uploads()}
         with suppress(OSError):
             for path in self.root.iterdir():
                 if path in self._kept or path in ours or path.name.startswith("page-"):

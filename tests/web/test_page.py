@@ -139,9 +139,10 @@ def test_results_are_those_of_the_command(
         r"Up to \d+ pictures, each of at most \d+ MB and \d+ megapixels, together at most \d+ MB\.", limits
     )
     assert page.locator("#restore").is_disabled()
-    for path in sorted((pictures / "one").iterdir(), reverse=True):  # one after the other, which adds them up
+    # One as soon as the other is shown, which adds them up: by then the page has had no answer yet to the first.
+    for count, path in enumerate(sorted((pictures / "one").iterdir(), reverse=True), 1):
         drop(page, path)
-        expect(page.locator("#pictures")).to_contain_text(path.stem, timeout=PATIENCE)
+        expect(page.locator("#pictures tr.file")).to_have_count(count, timeout=PATIENCE)
     page.locator("#strength input[type=number]").fill("60")
     page.locator("#strength input[type=number]").press("Tab")
     restore(page)

@@ -35,12 +35,27 @@ def test_pictures_of_one_name_are_two(session: Session, tmp_path: Path) -> None:
     assert [path.name for path in first.pictures] == ["a.png"]
     both = session.adopt([*first.pictures, files[1], files[1]], 10**6)
     assert [path.name for path in both.pictures] == ["a.png", "a-2.png"]
+    assert both.refused == ["a.png: is there already"]
     assert [path.read_bytes() for path in both.pictures] == [file.read_bytes() for file in files]
     assert [session.pixels(path) for path in both.pictures] == [40 * 48] * 2
     assert files[0].exists(), "another page may have uploaded the same"
     left = session.adopt(both.pictures[1:], 10**6)
     assert left.pictures == both.pictures[1:]
     assert [path.name for path in session.inputs.iterdir()] == ["a-2.png"]
+
+
+def test_uploads_that_follow_each_other_closely_all_stay(session: Session, tmp_path: Path) -> None:
+    """The page sends what it shows, and what it shows may be older or newer than the last answer that it got."""
+    files = [uploaded(tmp_path, f"{number}.png", number) for number in (1, 2)]
+    first = session.adopt(files[:1], 10**6, keep=True)
+    both = session.adopt(files, 10**6, keep=True)
+    assert [path.name for path in both.pictures] == ["1.png", "2.png"]
+    assert session.adopt([files[0]], 10**6, keep=True) == both, "sent before the second, heard after it"
+    assert session.own(files) == session.own([*both.pictures, *files]) == both.pictures
+    assert session.adopt([files[1]], 10**6).pictures == both.pictures[1:], "the first was taken away"
+    assert session.own(files) == both.pictures[1:]
+    again = session.adopt([*both.pictures[1:], files[0]], 10**6, keep=True)
+    assert again.pictures == [both.pictures[1], first.pictures[0]], "and was dropped again"
 
 
 def test_limits_are_said_by_name(session: Session, tmp_path: Path) -> None:
@@ -88,10 +103,21 @@ def test_only_this_pages_own_files_are_its_own(session: Session, tmp_path: Path)
         session.folder,
     ]
     assert session.own([mine, *outside]) == [mine]
-    assert session.own_weights("/etc/passwd") is None
-    weights = session.keep_weights(uploaded(tmp_path, "w.png"))
-    assert session.own_weights(str(weights)) == weights
-    assert other.own_weights(str(weights)) is None
+
+
+def test_weights_are_taken_over_once(session: Session, tmp_path: Path) -> None:
+    file, next_file = uploaded(tmp_path, "w.png", 1), uploaded(tmp_path, "w.png", 2)
+    weights = session.keep_weights(file)
+    assert weights == session.folder / "weights" / "w.png"
+    file.unlink()  # swept
+    session.adopt([], 10**6)
+    assert session.keep_weights(file) == session.keep_weights(str(weights)) == weights
+    assert session.keep_weights(next_file).read_bytes() == next_file.read_bytes()
+    assert len(list(weights.parent.iterdir())) == 1
+    with pytest.raises(InputError, match=r"w\.png: is no longer there"):
+        session.keep_weights(file)  # which had the name of the next one
+    with pytest.raises(InputError, match=r"w\.png: is no longer there; choose it again"):
+        session.keep_weights(tmp_path / "gone" / "w.png")
 
 
 def test_a_closed_page_is_gone_when_its_work_is(session: Session, tmp_path: Path) -> None:
@@ -126,6 +152,9 @@ def test_uploads_are_swept_and_pages_are_not(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 4
     for path in tmp_path.iterdir():
         os.utime(path, (0, 0))
+    sessions.sweep()
+    assert {path.name for path in tmp_path.iterdir()} == {"of the page itself", "upload-0-a.png", page.folder.name}
+    page.adopt([], 0)  # the page shows it no more
     sessions.sweep()
     assert {path.name for path in tmp_path.iterdir()} == {"of the page itself", page.folder.name}
     sessions.close("x")
