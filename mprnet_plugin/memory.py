@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from mprnet_plugin.errors import InputError
@@ -10,7 +13,7 @@ from mprnet_plugin.errors import InputError
 if sys.platform != "win32":
     import resource
 
-__all__ = ["check_pixels_fit", "free_memory", "most_memory", "most_pixels"]
+__all__ = ["check_pixels_fit", "free_memory", "give_back", "most_memory", "most_pixels"]
 
 _MEMINFO = Path("/proc/meminfo")
 _STATUS = Path("/proc/self/status")
@@ -73,6 +76,18 @@ def most_memory() -> int:
         return _field(_STATUS, "VmHWM:") * 1024
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def give_back() -> None:
+    """Give the system back what has been freed, where the C library, glibc, keeps it between what is in use."""
+    trim = _malloc_trim()
+    if trim is not None:
+        trim(0)
+
+
+@functools.cache
+def _malloc_trim() -> Callable[[int], int] | None:
+    return getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
 
 
 def _below_own_limit() -> int:

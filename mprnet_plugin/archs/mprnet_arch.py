@@ -130,18 +130,22 @@ class ORSNet(nn.Module):
 
     def project(self, encoded: Pyramid, decoded: Pyramid) -> Pyramid:
         """Map stage 2's features to the width of this stage; they are not needed any more then."""
-        level1 = add_to(self.conv_enc1(encoded.level1), self.conv_dec1(decoded.level1))
-        level2 = self._project(encoded.level2, self.up_enc1, self.conv_enc2)
-        level2 = add_to(level2, self._project(decoded.level2, self.up_dec1, self.conv_dec2))
         level3 = self._project(encoded.level3, self.up_enc2, self.conv_enc3)
         level3 = add_to(level3, self._project(decoded.level3, self.up_dec2, self.conv_dec3))
+        level2 = self._project(encoded.level2, self.up_enc1, self.conv_enc2)
+        level2 = add_to(level2, self._project(decoded.level2, self.up_dec1, self.conv_dec2))
+        level1 = add_to(self.conv_enc1(encoded.level1), self.conv_dec1(decoded.level1))
         return Pyramid(level1, level2, level3)
 
-    def forward(self, x: Tensor, features: Pyramid) -> Tensor:
-        """Map (N, n_feat + scale_orsnet, H, W) and stage 2's projected features to the same shape."""
-        x = add_to(self.orb1(x), features.level1)
-        x = add_to(self.orb2(x), upsample(features.level2))
-        return add_to(self.orb3(x), upsample(upsample(features.level3)))
+    def forward(self, maps: list[Tensor]) -> Tensor:
+        """Map (N, n_feat + scale_orsnet, H, W) and the three maps of :meth:`project`, in a list, to the first's shape.
+
+        The list is emptied: each map, which are the network's largest, goes as soon as it has served.
+        """
+        x = maps.pop(0)
+        x = add_to(self.orb1(x), maps.pop(0))
+        x = add_to(self.orb2(x), upsample(maps.pop(0)))
+        return add_to(self.orb3(x), upsample(upsample(maps.pop(0))))
 
 
 class MPRNet(Pretrained, nn.Module):
@@ -255,19 +259,21 @@ class MPRNet(Pretrained, nn.Module):
         # Stage 1: encoded as quarters, decoded as halves.
         encoded = join_pyramid(self.stage1_encoder(self.shallow_feat1(quarters)), 3)
         decoded = self.stage1_decoder(encoded)
-        gated, stage1 = self.sam12(decoded.level1, halves[:, : self.out_c])
+        features, stage1 = self.sam12(decoded.level1, halves[:, : self.out_c])
 
         # Stage 2: encoded as halves, decoded whole. What is done with goes at once: these are the largest maps.
-        fused = self.concat12(torch.cat([self.shallow_feat2(halves), gated], 1))
-        encoded = join_pyramid(self.stage2_encoder(fused, (encoded, decoded)), 2)
-        del decoded, fused
+        features = torch.cat([self.shallow_feat2(halves), features], 1)
+        features = self.concat12(features)
+        encoded = join_pyramid(self.stage2_encoder(features, (encoded, decoded)), 2)
+        del decoded, features
         decoded = self.stage2_decoder(encoded)
-        gated, stage2 = self.sam23(decoded.level1, image)
-        features = self.stage3_orsnet.project(encoded, decoded)
+        features, stage2 = self.sam23(decoded.level1, image)
+        projected = self.stage3_orsnet.project(encoded, decoded)
         del encoded, decoded
 
         # Stage 3: whole, at full resolution.
-        fused = self.concat23(torch.cat([self.shallow_feat3(x), gated], 1))
-        del gated
-        stage3 = self.tail(self.stage3_orsnet(fused, features)) + image
+        features = torch.cat([self.shallow_feat3(x), features], 1)
+        maps = [self.concat23(features), *projected]
+        del features, projected
+        stage3 = self.tail(self.stage3_orsnet(maps)) + image
         return [stage3, stage2, join(stage1, 2)]

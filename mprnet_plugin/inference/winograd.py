@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from mprnet_plugin.inference.bands import in_bands
+from mprnet_plugin.memory import give_back
 from mprnet_plugin.weights.ncnn_files import NcnnGraph, exact
 
 __all__ = ["banded", "convolutions", "ncnn_is_there", "winograd"]
@@ -32,6 +33,11 @@ _NARROWEST = 32
 """Channels from which Winograd gives more than the copies to and fro take."""
 _SMALLEST = 1 << 10
 """Pixels of a map, likewise."""
+_LARGE = 1 << 26
+"""Bytes of a map before which the heap is freed of the gaps that smaller ones have left: a fifth of a large picture's
+memory, for some milliseconds."""
+_LARGE_PIXELS = 1 << 17
+"""Of a map from which convolutions that torch runs go in bands too: smaller ones lose time, and save little."""
 _INPUT, _OUTPUT = "data", "output"
 
 Function = Callable[[Tensor], Tensor]
@@ -54,7 +60,7 @@ class Chain(NamedTuple):
     @property
     def halo(self) -> int:
         """Rows of its neighbours that a row depends on."""
-        return len(self.layers)
+        return sum(int(layer.kernel_size[0]) // 2 for layer in self.layers)
 
     def signature(self) -> Signature:
         """Return what a loaded net depends on: the threads, and the weights, also where they changed by ``.data``."""
@@ -98,6 +104,22 @@ def convolutions(net: nn.Module) -> list[Chain]:
     return pairs + [Chain(layer, (layer,), None) for layer in net.modules() if _plain(layer) and layer not in paired]
 
 
+def others(net: nn.Module) -> list[Chain]:
+    """List the other convolutions that keep height and width, such as 1×1: in bands they take less memory."""
+    listed = {layer for chain in convolutions(net) for layer in chain.layers}
+    return [Chain(layer, (layer,), None) for layer in net.modules() if _keeps_size(layer) and layer not in listed]
+
+
+def _keeps_size(layer: nn.Module) -> TypeGuard[nn.Conv2d]:
+    return (
+        type(layer) is nn.Conv2d
+        and layer.kernel_size in ((1, 1), (3, 3))
+        and layer.stride == layer.dilation == (1, 1)
+        and layer.padding == (layer.kernel_size[0] // 2,) * 2
+        and layer.padding_mode == "zeros"
+    )
+
+
 def _plain(layer: nn.Module) -> TypeGuard[nn.Conv2d]:
     return (
         type(layer) is nn.Conv2d
@@ -121,9 +143,9 @@ def winograd(net: nn.Module) -> Iterator[None]:
         net: Any network; it is not changed when the context is left. Its weights must not change before.
     """
     with _ONE_AT_A_TIME:
-        functions = {chain: _prepared(chain) for chain in convolutions(net)}
+        by_ncnn = {chain: _prepared(chain) for chain in convolutions(net)}
         try:
-            with _replaced(functions, _suits_ncnn, _pooled):
+            with _replaced(by_ncnn, _suits_ncnn, _in_pool), _replaced(_by_torch(others(net)), _large_fp32, _in_pool):
                 yield
         finally:
             _clear_pools(None)
@@ -133,14 +155,18 @@ def winograd(net: nn.Module) -> Iterator[None]:
 def banded(net: nn.Module) -> Iterator[None]:
     """Run a network's convolutions by torch for a while, large maps in bands of rows, which bounds the memory."""
     with _ONE_AT_A_TIME:
-        functions = {chain: chain.module.forward for chain in convolutions(net)}
-        with _replaced(functions, _suits_bands, torch.empty):
+        wide, rest = _by_torch(convolutions(net)), _by_torch(others(net))
+        with _replaced(wide, _suits_bands, in_bands), _replaced(rest, _large, in_bands):
             yield
+
+
+def _by_torch(chains: list[Chain]) -> dict[Chain, Function]:
+    return {chain: chain.module.forward for chain in chains}
 
 
 @contextlib.contextmanager
 def _replaced(
-    functions: dict[Chain, Function], suits: Callable[[Tensor], bool], empty: Callable[..., Tensor]
+    functions: dict[Chain, Function], suits: Callable[[Tensor], bool], run: Callable[[Function, Tensor, int], Tensor]
 ) -> Iterator[None]:
     before = [(chain.module, vars(chain.module).get("forward")) for chain in functions]
     for chain, function in functions.items():
@@ -149,7 +175,7 @@ def _replaced(
         def forward(
             x: Tensor, plain: Function = plain, function: Function = function, halo: int = chain.halo
         ) -> Tensor:
-            return in_bands(function, x, halo, empty) if suits(x) else plain(x)
+            return run(function, x, halo) if suits(x) else plain(x)
 
         vars(chain.module)["forward"] = forward  # found before the class's own
     try:
@@ -175,6 +201,14 @@ def _suits_ncnn(x: Tensor) -> bool:
     )
 
 
+def _large(x: Tensor) -> bool:
+    return _suits_bands(x) and x.shape[2] * x.shape[3] >= _LARGE_PIXELS
+
+
+def _large_fp32(x: Tensor) -> bool:
+    return _large(x) and _suits_ncnn(x)
+
+
 def _prepared(chain: Chain) -> Function:
     known, signature = _PREPARED.get(chain.module), chain.signature()
     if known is None or known.signature != signature:
@@ -186,7 +220,6 @@ def _prepared(chain: Chain) -> Function:
 def _extract(net: Any, x: Tensor) -> Tensor:  # noqa: ANN401 - ncnn has no types
     """Run one net on (1, C, H, W); the result lies in the pool's memory for as long as it lives."""
     ncnn = importlib.import_module("ncnn")
-    _clear_pools((x.shape[1], x.shape[3]))
     values = x[0].numpy()  # ncnn reads it in place and does not keep it alive
     with net.create_extractor() as extractor:
         extractor.input(_INPUT, ncnn.Mat(values))
@@ -194,6 +227,11 @@ def _extract(net: Any, x: Tensor) -> Tensor:  # noqa: ANN401 - ncnn has no types
     if status != 0:
         raise MemoryError(f"ncnn could not run a convolution of {tuple(x.shape)} (status {status})")
     return torch.from_numpy(np.array(result, copy=False))[None]
+
+
+def _in_pool(function: Function, x: Tensor, halo: int) -> Tensor:
+    _clear_pools(x)
+    return in_bands(function, x, halo, _pooled)
 
 
 def _pooled(*shape: int, dtype: torch.dtype) -> Tensor:
@@ -233,12 +271,16 @@ _pooled_for: tuple[int, int] | None = None
 """Channels and columns of the maps whose memory the pools keep: other maps could not use it."""
 
 
-def _clear_pools(shape: tuple[int, int] | None) -> None:
+def _clear_pools(x: Tensor | None) -> None:
     global _pooled_for
-    if shape != _pooled_for:
-        for pool in _pools():
-            pool.clear()
-        _pooled_for = shape
+    shape = None if x is None else (x.shape[1], x.shape[3])
+    if shape == _pooled_for:
+        return
+    for pool in _pools():
+        pool.clear()
+    if x is not None and x.numel() * x.element_size() >= _LARGE:
+        give_back()
+    _pooled_for = shape
 
 
 @functools.cache
@@ -246,6 +288,6 @@ def _pools() -> tuple[Any, Any, Any]:
     """Return the memory that all nets share, as each would keep what it freed: bands, workspace, whole maps."""
     ncnn = importlib.import_module("ncnn")
     pools = ncnn.PoolAllocator(), ncnn.PoolAllocator(), ncnn.PoolAllocator()
-    for pool in pools:
+    for pool in pools[:2]:
         pool.set_size_compare_ratio(0.0)  # a larger block that is free is better than a new one
     return pools
