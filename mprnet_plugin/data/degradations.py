@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mprnet_plugin.data.linear_light import LinearImage, to_linear, to_srgb
 
-__all__ = ["draw", "jpeg", "rain", "sensor_noise", "shake", "shake_margin", "shake_path", "streaks"]
+__all__ = ["defocus", "draw", "jpeg", "rain", "sensor_noise", "shake", "shake_margin", "shake_path", "streaks"]
 
 Range = Sequence[float]
 """(low, high), drawn from uniformly unless something else is said."""
@@ -30,6 +30,18 @@ def draw(rng: np.random.Generator, between: Range) -> float:
 def _perhaps(rng: np.random.Generator, between: Range) -> float:
     """Draw as :func:`draw` does, but nothing where there is nothing to choose, so that other choices stay the same."""
     return draw(rng, between) if between[0] < between[1] else float(between[0])
+
+
+def defocus(linear: LinearImage, rng: np.random.Generator, size: Range = (1, 4)) -> LinearImage:
+    """See a scene out of focus.
+
+    Args:
+        linear: The scene.
+        rng: Draws the size.
+        size: Of the blur, its standard deviation in pixels.
+    """
+    soft: LinearImage = cv2.GaussianBlur(linear, (0, 0), max(draw(rng, size), 1e-3)).astype(np.float32)
+    return soft
 
 
 def shake_path(rng: np.random.Generator, length: Range = (6, 18), turn: Range = (0, 0.5)) -> NDArray[np.float64]:

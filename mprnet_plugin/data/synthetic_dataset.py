@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from mprnet_plugin.data.decoding import Pixels
-from mprnet_plugin.data.degradations import draw, jpeg, rain, sensor_noise, shake, shake_margin
+from mprnet_plugin.data.degradations import defocus, draw, jpeg, rain, sensor_noise, shake, shake_margin
 from mprnet_plugin.data.linear_light import LinearImage, to_linear, to_srgb
 from mprnet_plugin.data.sampler import Draw
 from mprnet_plugin.data.samples import RestorationDataset, Sample, SampleOptions
@@ -22,12 +22,21 @@ from mprnet_plugin.data.stores import open_store
 from mprnet_plugin.typed_options import LowHigh, Number, Options, Text
 
 __all__ = ["BlurOptions", "JpegOptions", "NoiseOptions", "RainOptions", "SyntheticDegradationDataset"]
-__all__ += ["SyntheticOptions"]
+__all__ += ["SoftOptions", "SyntheticOptions"]
 
 logger = logging.getLogger(__name__)
 
 Chance = Annotated[Number, Field(gt=0, le=1)]
 OFTEN = "share of the pictures that it happens to"
+
+
+class SoftOptions(Options):
+    """What is out of focus, before and after: backgrounds, from which a network learns to leave them so."""
+
+    size: LowHigh[Annotated[Number, Field(ge=0, le=50)]] = Field(
+        [1, 4], description="of the blur that both sides have, standard deviation in pixels"
+    )
+    probability: Chance = Field(0.3, description=OFTEN)
 
 
 class RainOptions(Options):
@@ -101,6 +110,7 @@ class SyntheticOptions(SampleOptions):
     blur: BlurOptions | None = Field(None, description="a camera that shakes")
     noise: NoiseOptions | None = Field(None, description="shot and read noise")
     jpeg: JpegOptions | None = Field(None, description="JPEG")
+    soft: SoftOptions | None = Field(None, description="photographs out of focus, which are to stay so")
     order: list[Step] = Field(list(STEPS), description="in which they happen")
     shrink: LowHigh[Annotated[Number, Field(ge=1, le=16)]] = Field(
         [1, 1], description="photographs are made smaller by a factor drawn from this, which averages their own noise"
@@ -149,6 +159,9 @@ class SyntheticDegradationDataset(RestorationDataset):
         key = self.keys[item.item if isinstance(item, Draw) else item]
         rng = self.rng(item)
         clean, margin = self._view(self.gt.read(key), self.patch_side(item) if self.train else self.crop, rng)
+        soft = self.chain.soft
+        if soft is not None and rng.random() < soft.probability:
+            clean = defocus(clean, rng, soft.size)
         degraded = self._degrade(clean, rng)
         inner = slice(margin, -margin or None)
         lq, gt = (to_srgb(image[inner, inner]) for image in (degraded, clean))

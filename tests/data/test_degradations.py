@@ -164,3 +164,13 @@ def test_full_colour_jpeg_keeps_a_red_line() -> None:
     halved, full = (to_srgb(degradations.jpeg(to_linear(line), rng(), (95, 95), share)).astype(int) for share in (0, 1))
     assert np.abs(full - line).max() < 20
     assert np.abs(halved - line).max() > 60
+
+
+def test_defocus_spreads_a_point_as_far_as_asked() -> None:
+    point = np.zeros((65, 65, 3), np.float32)
+    point[32, 32] = 1
+    soft = degradations.defocus(point, rng(), (3, 3))
+    rows = np.arange(65) - 32
+    assert soft.sum() == pytest.approx(3, rel=1e-3)
+    assert np.sqrt((soft[..., 0].sum(axis=1) * rows**2).sum()) == pytest.approx(3, rel=0.02)
+    np.testing.assert_array_equal(degradations.defocus(point, rng(), (0, 0)), point)

@@ -152,3 +152,19 @@ def test_bad_options_are_named(root: Path, options: dict[str, Any], message: str
     with pytest.raises(InputError, match=message) as caught:
         dataset(root, **options)
     assert "\n" not in str(caught.value)
+
+
+def test_what_is_out_of_focus_is_so_on_both_sides(root: Path) -> None:
+    def detail(pixels: torch.Tensor) -> float:
+        return float(pixels.float().diff(dim=2).abs().mean())
+
+    nothing = {"length": (0, 0), "turn": (0, 0)}  # so both sides are alike but for the focus
+    sharp = dataset(root, blur=nothing)
+    soft = dataset(root, blur=nothing, soft={"size": (5, 5), "probability": 1})
+    some = dataset(root, blur=nothing, soft={"size": (5, 5), "probability": 0.5})
+    for item in range(3):
+        sample = soft[Draw(item, 0, 0)]
+        assert (sample["lq"].int() - sample["gt"].int()).abs().max() <= 1
+        assert detail(sample["gt"]) < 0.8 * detail(sharp[Draw(item, 0, 0)]["gt"])
+    share = np.mean([detail(some[Draw(0, 0, n)]["gt"]) < 0.8 * detail(sharp[Draw(0, 0, n)]["gt"]) for n in range(40)])
+    assert 0.25 < share < 0.75

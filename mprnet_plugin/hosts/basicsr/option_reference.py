@@ -25,6 +25,7 @@ from mprnet_plugin.data.synthetic_dataset import (
     JpegOptions,
     NoiseOptions,
     RainOptions,
+    SoftOptions,
     SyntheticDegradationDataset,
 )
 from mprnet_plugin.errors import InputError, nearest, run_command
@@ -76,6 +77,7 @@ SECTIONS = (
     Section("datasets:NAME (type: PairedImageDataset)", HostPairedOptions),
     Section("datasets:train:sources", SourceOptions),
     Section("datasets:train:patch_schedule", PatchOptions),
+    Section("datasets:train:soft", SoftOptions),
     Section("datasets:train:rain", RainOptions),
     Section("datasets:train:blur", BlurOptions),
     Section("datasets:train:noise", NoiseOptions),
