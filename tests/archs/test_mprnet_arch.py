@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import numpy as np
@@ -155,3 +156,32 @@ def test_equals_the_independent_implementation(bias: bool) -> None:
         theirs = peer(x)
         theirs = theirs[0] if isinstance(theirs, (list, tuple)) else theirs
         assert torch.allclose(net(x)[0], theirs, atol=1e-10, rtol=0)
+
+
+def test_maps_go_once_they_have_served() -> None:
+    """The peak of memory: stage 3's blocks hold no map that an earlier one has used up."""
+    net = fill(MPRNet(**TINY)).eval()
+    made: dict[str, weakref.ref[Tensor]] = {}
+    alive: dict[str, set[str]] = {}
+
+    def note(name: str) -> None:
+        net.get_submodule(name).register_forward_hook(lambda _, __, out: made.update({name: weakref.ref(out)}))
+
+    def look(name: str) -> None:
+        there = lambda *_: alive.update({name: {one for one, ref in made.items() if ref() is not None}})  # noqa: E731
+        net.get_submodule(name).register_forward_pre_hook(there)
+
+    for name in ("concat12", "shallow_feat3", "concat23", "stage3_orsnet.conv_enc1", "stage3_orsnet.conv_enc2"):
+        note(name)
+    for name in ("stage2_decoder", "concat23", "stage3_orsnet.orb1", "stage3_orsnet.orb2", "stage3_orsnet.orb3"):
+        look(name)
+    with torch.inference_mode():
+        net(torch.rand(1, 3, 16, 16))
+    levels = {"stage3_orsnet.conv_enc1", "stage3_orsnet.conv_enc2"}
+    assert alive == {
+        "stage2_decoder": set(),
+        "concat23": levels,
+        "stage3_orsnet.orb1": levels | {"concat23"},
+        "stage3_orsnet.orb2": {"stage3_orsnet.conv_enc2"},
+        "stage3_orsnet.orb3": set(),
+    }

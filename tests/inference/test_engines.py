@@ -161,14 +161,57 @@ def test_gradients_and_other_dtypes_stay_with_torch(calls: list[int]) -> None:
     assert all(parameter.grad is not None for parameter in net.parameters())
 
 
-@pytest.mark.parametrize("other", [{"bias": True}, {"kernel_size": 5}, {"n_feat": 8, "scale_orsnetfeats": 4}])
-def test_other_networks_run(calls: list[int], other: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "other", [{}, {"bias": True}, {"kernel_size": 5}, {"n_feat": 8, "scale_orsnetfeats": 4}, {"in_c": 1, "out_c": 1}]
+)
+@pytest.mark.parametrize("large", [False, True])
+def test_other_networks_run(
+    calls: list[int], other: dict[str, Any], large: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     net = fill(MPRNet(**{**WIDE, **other})).eval()
-    x = torch.rand(1, 3, 64, 64)
+    x = torch.rand(1, net.config.in_c, *((136, 264) if large else (64, 64)))
+    if large:  # what large pictures alone are done by, on one that is quick
+        monkeypatch.setattr(winograd, "_LARGE_PIXELS", 1 << 10)
+        monkeypatch.setattr(winograd, "_LARGE", 1 << 10)
+    with torch.inference_mode(), local_pooling(net, base_size=128):
+        expected = net(x)[0]
+        for run in (winograd.winograd, winograd.banded):
+            with run(net):
+                assert error(net(x)[0], expected) < TOLERANCE
+
+
+@pytest.mark.parametrize("run", [winograd.winograd, winograd.banded])
+def test_large_maps_of_every_convolution_go_in_bands(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    net = fill(MPRNet(**WIDE)).eval()
+    monkeypatch.setattr(winograd, "_LARGE_PIXELS", 1 << 16)
+    pixels: list[int] = []
+    convolve = torch.nn.Conv2d._conv_forward
+
+    def watched(self: torch.nn.Conv2d, x: torch.Tensor, *rest: Any) -> torch.Tensor:
+        pixels.append(x.shape[2] * x.shape[3])
+        result: torch.Tensor = convolve(self, x, *rest)
+        return result
+
+    monkeypatch.setattr(torch.nn.Conv2d, "_conv_forward", watched)
+    with torch.inference_mode():
+        net(torch.rand(1, 3, 264, 256))
+        assert max(pixels) == 264 * 256
+        pixels.clear()
+        with run(net):
+            net(torch.rand(1, 3, 264, 256))
+    assert pixels
+    assert max(pixels) < 1 << 16
+
+
+def test_double_precision_stays_with_torch(calls: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    net = fill(MPRNet(**WIDE)).eval().double()
+    monkeypatch.setattr(winograd, "_LARGE_PIXELS", 1 << 8)
+    x = torch.rand(1, 3, 72, 88, dtype=torch.float64)
     with torch.inference_mode():
         expected = net(x)[0]
         with winograd.winograd(net):
-            assert error(net(x)[0], expected) < TOLERANCE
+            torch.testing.assert_close(net(x)[0], expected, rtol=0, atol=1e-12)
+    assert not calls
 
 
 def test_bands_cover_each_row_once() -> None:
