@@ -165,13 +165,16 @@ def test_maps_go_once_they_have_served() -> None:
     alive: dict[str, set[str]] = {}
 
     def note(name: str) -> None:
-        net.get_submodule(name).register_forward_hook(lambda _, __, out: made.update({name: weakref.ref(out)}))
+        def hook(_: object, inputs: tuple[Tensor, ...], out: Tensor) -> None:
+            made.update({name: weakref.ref(out), f"into {name}": weakref.ref(inputs[0])})
+
+        net.get_submodule(name).register_forward_hook(hook)
 
     def look(name: str) -> None:
         there = lambda *_: alive.update({name: {one for one, ref in made.items() if ref() is not None}})  # noqa: E731
         net.get_submodule(name).register_forward_pre_hook(there)
 
-    for name in ("concat12", "shallow_feat3", "concat23", "stage3_orsnet.conv_enc1", "stage3_orsnet.conv_enc2"):
+    for name in ("concat12", "concat23", "stage3_orsnet.conv_enc1", "stage3_orsnet.conv_enc2"):
         note(name)
     for name in ("stage2_decoder", "concat23", "stage3_orsnet.orb1", "stage3_orsnet.orb2", "stage3_orsnet.orb3"):
         look(name)
