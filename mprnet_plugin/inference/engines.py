@@ -37,7 +37,7 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 _CPUINFO = Path("/proc/cpuinfo")
 _FLAGS = {"amx": "amx_bf16", "avx512_bf16": "avx512_bf16", "amx_fp16": "amx_fp16", "avx512_fp16": "avx512_fp16"}
 """Our names of what a processor may have to the kernel's."""
-_MAPS = {"whole": 13.0, "torch": 9.0, "ncnn": 11.0}
+_MAPS = {"whole": 13.0, "torch": 7.5, "ncnn": 8.0}
 """Peak memory in full-resolution maps of stage 3's width, without and with bands of rows; measured by
 scripts/benchmarks/bench_engines.py."""
 _FIXED = 100 << 20
