@@ -278,7 +278,7 @@ def test_weights_of_ones_own(page: Page, pictures: Path, expected: Path, tmp_pat
             shutil.copy(str(demo_weights("denoise")), tmp_path / name)
             page.locator("#own-weights button[aria-label=Clear]").click()
         page.set_input_files("#own-weights input[type=file]", tmp_path / name)
-        expect(page.locator("#own-weights")).to_contain_text(Path(name).stem, timeout=PATIENCE)
+        expect(page.locator("#own-weights tr.file")).to_contain_text(Path(name).stem, timeout=PATIENCE)
         restore(page)
         assert line in status(page)
     assert not Path("evil-ran").exists()
