@@ -275,5 +275,4 @@ class MPRNet(Pretrained, nn.Module):
         features = torch.cat([self.shallow_feat3(x), features], 1)
         maps = [self.concat23(features), *projected]
         del features, projected
-        stage3 = self.tail(self.stage3_orsnet(maps)) + image
-        return [stage3, stage2, join(stage1, 2)]
+        return [self.tail(self.stage3_orsnet(maps)) + image, stage2, join(stage1, 2)]
