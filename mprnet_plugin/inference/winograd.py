@@ -289,5 +289,7 @@ def _pools() -> tuple[Any, Any, Any]:
     ncnn = importlib.import_module("ncnn")
     pools = ncnn.PoolAllocator(), ncnn.PoolAllocator(), ncnn.PoolAllocator()
     for pool in pools[:2]:
-        pool.set_size_compare_ratio(0.0)  # a larger block that is free is better than a new one
+        pool.set_size_compare_ratio(
+            0.0
+        )  # a larger block that is free is better than a new one; not for maps, which stay
     return pools

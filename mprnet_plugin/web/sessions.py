@@ -118,10 +118,12 @@ class Session:
         """
         with self._lock:
             self._check_open()
-            path = self._uploads.get(Path(file), Path(file))
-            if not path.is_file():
+            path = self._uploads.get(Path(file), Path(file).resolve())
+            ours = path.parent == self.folder / "weights"
+            # What a browser sends is a path: of all others, only those of uploads, root/anything/name, are anybody's.
+            if not (ours or path.parent.parent == self.folder.parent) or not path.is_file():
                 raise InputError(f"{path.name}: is no longer there; choose it again")
-            if path.parent != self.folder / "weights":
+            if not ours:
                 kept = self._link(path, self.fresh_folder("weights"))
                 self._uploads = {upload: one for upload, one in self._uploads.items() if one.parent != kept.parent}
                 self._uploads[path] = kept

@@ -116,8 +116,11 @@ def test_weights_are_taken_over_once(session: Session, tmp_path: Path) -> None:
     assert len(list(weights.parent.iterdir())) == 1
     with pytest.raises(InputError, match=r"w\.png: is no longer there"):
         session.keep_weights(file)  # which had the name of the next one
-    with pytest.raises(InputError, match=r"w\.png: is no longer there; choose it again"):
-        session.keep_weights(tmp_path / "gone" / "w.png")
+    theirs = Session(tmp_path / "other", LIMITS).keep_weights(uploaded(tmp_path, "x.png", 3))
+    for path in (tmp_path / "gone" / "w.png", theirs, "/etc/passwd", session.folder / ".." / ".." / next_file.name):
+        with pytest.raises(InputError, match="is no longer there; choose it again"):
+            session.keep_weights(path)
+    assert weights.exists()
 
 
 def test_a_closed_page_is_gone_when_its_work_is(session: Session, tmp_path: Path) -> None:

@@ -104,8 +104,10 @@ def test_weights_that_do_not_go_are_one_line(
     write_picture(tmp_path / "a.png", picture(1))
     pictures = adopted(session, tmp_path / "a.png")
     (tmp_path / "mine.pth").write_bytes(b"no weights")
-    torch.save(MPRNet(**PRESETS["Deraining"]).state_dict(), tmp_path / "rain.pth")
-    other = session.keep_weights(tmp_path / "rain.pth")
+    upload = session.folder.parent / "upload" / "rain.pth"
+    upload.parent.mkdir()
+    torch.save(MPRNet(**PRESETS["Deraining"]).state_dict(), upload)
+    other = session.keep_weights(upload)
     for asked, line in (
         (Asked("Denoising", weights=OWN), "there are no own weights for Denoising: drop a file under Advanced"),
         (Asked("Denoising", weights=OWN, weight_path=tmp_path / "mine.pth"), "mine.pth: "),
